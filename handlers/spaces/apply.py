@@ -1,0 +1,75 @@
+"""Carries out a plan at Stripe, one recorded write per step, after `plan`.
+
+What was observed may turn out to be out of date: Stripe repeats the answer of an earlier try, an object is
+already there, or is no longer. Then `LookAgain` is raised, and the caller observes and plans anew: nothing
+is ever concluded from an answer that may be old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import stripe as sdk
+
+from handlers.spaces.plan import NEW_PRICE, Step
+from handlers.stripe import Refused, Stripe, StripeOutcome, from_memory, request_id
+from worker import Change, Context
+
+Write = Callable[..., Awaitable[sdk.Product | sdk.Price]]
+
+_MOVED_ON = frozenset({"resource_already_exists", "resource_missing"})
+
+
+class LookAgain(Exception):
+    """Stripe is not as it was observed. `cause` is what Stripe refused, None when it answered from memory."""
+
+    def __init__(self, cause: Refused | None = None) -> None:
+        super().__init__("Stripe is not as it was observed")
+        self.cause = cause
+
+
+async def apply(stripe: Stripe, steps: Iterable[Step], change: Change, ctx: Context) -> str | None:
+    """Do the steps in order; returns the id of the price that was made, if any.
+
+    Raises LookAgain, or an outcome of `handlers.stripe.errors`.
+    """
+    new_price: str | None = None
+    for step in steps:
+        params = step.params
+        if params.get("default_price") == NEW_PRICE:
+            params = {**params, "default_price": new_price}
+        answer = await _write(stripe, step, params, change, ctx)
+        if step.name == "price.create":
+            new_price = answer.id
+    return new_price
+
+
+async def _write(
+    stripe: Stripe, step: Step, params: dict[str, Any], change: Change, ctx: Context
+) -> sdk.Product | sdk.Price:
+    target = [step.target] if step.target else []
+    identity = {"target": step.target, **params}
+    async with ctx.effect(change, step=step.name, params=identity) as effect:
+        try:
+            answer = await stripe.write(
+                step.name, _method(stripe, step), *target, params=params, key=effect.idempotency_key
+            )
+        except StripeOutcome as error:
+            if error.definite:
+                effect.failed(error.reason)
+            if isinstance(error, Refused) and error.code in _MOVED_ON:
+                raise LookAgain(error) from error
+            raise
+        changed = {name: list(pair) for name, pair in step.changed.items()}
+        effect.done(object_id=answer.id, request_id=request_id(answer), changed=changed)
+    if from_memory(answer):
+        raise LookAgain
+    return answer
+
+
+def _method(stripe: Stripe, step: Step) -> Write:
+    """The SDK's method: what has a target is updated, the rest is made."""
+    if step.name.startswith("price."):
+        return stripe.api.prices.update_async if step.target else stripe.api.prices.create_async
+    return stripe.api.products.update_async if step.target else stripe.api.products.create_async

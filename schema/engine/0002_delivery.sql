@@ -1,0 +1,66 @@
+-- How far each handler (and shard) has come. `done` is what it has seen; while a window is open, `target` is
+-- the snapshot the window ends at, and (last_id, max_id] is what is left of it.
+create table hearken.cursors (
+    handler  text        not null,
+    shard    integer     not null check (shard >= 0),
+    shards   integer     not null check (shards > shard),
+    topics   text[]      not null,
+    cluster  text        not null,
+    done     pg_snapshot not null,
+    target   pg_snapshot,
+    last_id  bigint      not null default 0,
+    max_id   bigint      not null default 0,
+    moved_at timestamptz not null default now(),
+    primary key (handler, shard)
+);
+
+-- Events put aside: due at a time, held behind an earlier one of their key, or dead until a person looks.
+create table hearken.parked (
+    handler   text        not null,
+    event_id  bigint      not null,
+    topic     text        not null,
+    key       text,
+    state     text        not null check (state in ('due', 'held', 'dead')),
+    attempt   integer     not null check (attempt >= 0),
+    due_at    timestamptz not null default now(),
+    reason    text,
+    error     text,
+    parked_at timestamptz not null default now(),
+    primary key (handler, event_id)
+);
+create index parked_due on hearken.parked (handler, due_at) where state = 'due';
+create index parked_key on hearken.parked (handler, key, event_id);
+
+comment on column hearken.parked.attempt is 'How many attempts have failed.';
+comment on column hearken.parked.error is 'The traceback of the last failure.';
+
+-- A handler that an operator (or the engine, in an emergency) has told to wait.
+create table hearken.paused (
+    handler text        primary key,
+    at      timestamptz not null default now(),
+    by      text        not null,
+    reason  text        not null
+);
+
+-- One row per write to an outside system. `state` started and never ended means: the worker died, or no answer came.
+create table hearken.effects (
+    id              bigint generated always as identity primary key,
+    event_id        bigint      not null,
+    handler         text        not null,
+    topic           text        not null,
+    key             text,
+    step            text        not null,
+    base            text        not null,
+    generation      integer     not null check (generation >= 0),
+    state           text        not null default 'started' check (state in ('started', 'done', 'failed')),
+    object_id       text,
+    request_id      text,
+    changed         jsonb,
+    error           text,
+    started_at      timestamptz not null default now(),
+    ended_at        timestamptz
+);
+create index effects_base on hearken.effects (base);
+create index effects_key on hearken.effects (topic, key);
+
+comment on column hearken.effects.base is 'handler:key:step:hash of the parameters; with :generation it is the idempotency key.';

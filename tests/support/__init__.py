@@ -1,0 +1,1 @@
+"""Real parts that the tests share: a Postgres, a network that can fail."""

@@ -1,0 +1,42 @@
+"""Hearken: a durable, event-driven worker for Postgres.
+
+change    one row's INSERT, UPDATE or DELETE in a watched table
+event     one row of the log: a change, a tick of a schedule, a request, or a snapshot of an existing row
+topic     what an event is about: `public.spaces`, `tick/NAME`, `request/NAME`
+key       what it is about within its topic: the row's primary key as text
+log       `hearken.events`, append-only, never updated
+handler   a declared async function; its name is its identity, in tables, metrics and idempotency keys
+cursor    how far a handler (and shard) has come in the log: a `pg_snapshot`, not a number
+window    the events visible in one snapshot and not in the cursor's; read in batches by id
+park      put aside an event that failed, to be retried later with its key; held: waiting behind a parked one of its
+          key; dead: attempts used up, a person must look
+replay    append a past event again, marked, for chosen handlers
+backfill  append a snapshot event for every existing row
+drift     where source and destination disagree; reconcile: find it and mend it
+effect    one write to an outside system by a handler, recorded in a ledger
+doorbell  the NOTIFY that wakes a sleeping worker; it carries no data
+"""
+
+from worker.change import Change
+from worker.context import Context
+from worker.database import Database
+from worker.errors import CheckFailed
+from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
+from worker.registry import on, readiness, resource
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Change",
+    "CheckFailed",
+    "Context",
+    "Database",
+    "Park",
+    "Retry",
+    "Skip",
+    "Snooze",
+    "Unavailable",
+    "on",
+    "readiness",
+    "resource",
+]

@@ -1,0 +1,151 @@
+"""The worker process: the one place that wires the parts together, starts them, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from pydantic_settings import BaseSettings
+from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
+
+from worker.consumer import Consumer
+from worker.context import Services
+from worker.database import Database
+from worker.doorbell import Doorbell
+from worker.metrics import Metrics
+from worker.migrate import require_migrated
+from worker.registry import Registry
+from worker.settings import Settings, read_settings
+from worker.tables import read_table
+
+logger = structlog.get_logger("app")
+
+# Seconds, after the handlers' own time is up, to write down what was unfinished.
+SETTLE_GRACE = 3.0
+
+
+def read_all_settings(registry: Registry) -> dict[type[BaseSettings], Any]:
+    """The engine's settings and those of every declared resource. Raises ConfigurationError."""
+    return read_settings([Settings, *(resource.settings for resource in registry.resources)])
+
+
+def application_name() -> str:
+    """What `pg_stat_activity` shows, so that an operator sees who has a cursor."""
+    return f"hearken {socket.gethostname()[:40]}:{os.getpid()}"
+
+
+@asynccontextmanager
+async def open_services(registry: Registry, settings: dict[type[BaseSettings], Any]) -> AsyncIterator[Services]:
+    """The database's pools and every declared resource, opened, and closed afterwards."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings[Settings], application=application_name())
+        await database.open()
+        stack.push_async_callback(database.close)
+        services = Services(database)
+        for resource in registry.resources:
+            factory = asynccontextmanager(resource.factory)
+            services.resources[resource.factory] = await stack.enter_async_context(
+                factory(settings[resource.settings], database)
+            )
+        yield services
+
+
+class App:
+    """A running worker. `run()` returns after `stop()`, when everything is written down."""
+
+    def __init__(self, registry: Registry, settings: Settings, services: Services) -> None:
+        self.registry = registry
+        self.settings = settings
+        self.services = services
+        self.metrics = Metrics()
+        self.ready = asyncio.Event()
+        topics = {topic for handler in registry.handlers.values() for topic in handler.topics}
+        self.doorbell = Doorbell(services.database, sorted(topics), check_every=settings.listen_check)
+        self.consumers = [
+            Consumer(handler, shard, services, self.doorbell, settings, self.metrics)
+            for handler in registry.handlers.values()
+            for shard in range(handler.shards)
+        ]
+        self.not_ready_because: str | None = "starting"
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to end: claim nothing more."""
+        if not self._stop.is_set():
+            logger.info("stopping", seconds=self.settings.shutdown_timeout)
+        self._stop.set()
+        for consumer in self.consumers:
+            consumer.stop()
+
+    async def run(self) -> None:
+        """Work until stopped. The database may be away at any time, at the start too."""
+        listening = asyncio.create_task(self.doorbell.run())
+        starting = asyncio.create_task(self._prepare())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await self._consume()
+        finally:
+            for task in (listening, starting, stopped):
+                task.cancel()
+            await asyncio.gather(listening, starting, stopped, return_exceptions=True)
+
+    async def _consume(self) -> None:
+        tasks = [asyncio.create_task(consumer.run()) for consumer in self.consumers]
+        logger.info("working", handlers=sorted(self.registry.handlers))
+        await self._stop.wait()
+        if tasks:
+            await self._end(tasks)
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Let handlers end by themselves, then cancel them, then leave whatever is left."""
+        _, late = await asyncio.wait(tasks, timeout=self.settings.shutdown_timeout)
+        if late:
+            for consumer in self.consumers:
+                consumer.cancel()
+            _, late = await asyncio.wait(tasks, timeout=SETTLE_GRACE)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        logger.info("stopped", cancelled=len(late))
+
+    async def _prepare(self) -> None:
+        """Wait until the database is there and migrated; read the watched tables."""
+        retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.2, max=5), before_sleep=self._not_ready)
+        await retrying(self._read_tables)
+        self.not_ready_because = None
+        self.ready.set()
+
+    async def _read_tables(self) -> None:
+        connection = await self.services.database.connect()
+        try:
+            await require_migrated(connection, self.registry)
+            for handler in self.registry.handlers.values():
+                for topic in handler.topics:
+                    self.services.tables[topic] = await read_table(connection, topic)
+        finally:
+            await connection.close()
+
+    def _not_ready(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        self.not_ready_because = str(error).strip() or type(error).__name__
+        logger.warning("not ready, trying again", tries=state.attempt_number, reason=self.not_ready_because)
+
+
+async def run(registry: Registry) -> None:
+    """Run a worker until SIGTERM or SIGINT. Raises ConfigurationError before anything is started."""
+    settings = read_all_settings(registry)
+    async with open_services(registry, settings) as services:
+        app = App(registry, settings[Settings], services)
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, app.stop)
+        await app.run()

@@ -1,0 +1,161 @@
+"""One batch of one claimed cursor: read it, deliver it, settle it. Everything here happens in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from worker import cursors, log, parking
+from worker.change import Change
+from worker.circuit import Circuit
+from worker.context import Services
+from worker.cursors import Claim
+from worker.database import Connection
+from worker.delivery import Deadline, Delivery, run_external, run_transactional
+from worker.metrics import HandlerMetrics
+from worker.outcomes import Park, Unavailable
+from worker.parking import Parking, key_of
+from worker.registry import Handler
+from worker.settings import Settings
+from worker.settling import Settlement, fold, settle
+
+logger = structlog.get_logger("batch")
+
+# A batch is sized to take about this many seconds, so that little is done again when a worker is killed.
+BATCH_SECONDS = 1.0
+FIRST_SIZE = 100
+SMALLEST_SIZE = 10
+GONE = Park("the event is no longer in the log: skip it, and backfill its key")
+
+
+class BatchRunner:
+    """Runs batches of one handler's shard."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        shard: int,
+        services: Services,
+        settings: Settings,
+        circuit: Circuit,
+        metrics: HandlerMetrics,
+        stop: asyncio.Event,
+    ) -> None:
+        self.cancel = asyncio.Event()
+        self._handler = handler
+        self._shard = shard
+        self._services = services
+        self._settings = settings
+        self._circuit = circuit
+        self._metrics = metrics
+        self._stop = stop
+        self._size = min(handler.batch, FIRST_SIZE)
+        self._parked_last = False
+
+    async def run(self, connection: Connection, claim: Claim) -> bool:
+        """Do one batch, parked events and new ones in turns; False when there was nothing to do."""
+        self._parked_last = claim.has_parked and not self._parked_last and await self._run_parked(connection)
+        return self._parked_last or await self._run_new(connection, claim)
+
+    def _limit(self) -> int:
+        return 1 if self._circuit.open else self._size
+
+    async def _run_parked(self, connection: Connection) -> bool:
+        changes = await parking.read_due(connection, self._handler, self._shard, self._limit())
+        if not changes:
+            return False
+        lost = [Delivery(change, GONE) for change in changes if not change.op]
+        settlement = await self._deliver(connection, [change for change in changes if change.op], lost)
+        await parking.park(connection, self._handler.name, settlement.parkings)
+        await parking.unpark(connection, self._handler.name, settlement.delivered)
+        return True
+
+    async def _run_new(self, connection: Connection, claim: Claim) -> bool:
+        batch = await log.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
+        if batch is None:
+            return False
+        changes = fold(batch.changes) if self._handler.fold else batch.changes
+        behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []
+        # Behind a parked event of its key an event is held; for a level-triggered handler it takes that one's place.
+        held = [] if self._handler.fold else [Parking(change, "held", 0) for change in behind]
+        waiting = {p.change.id for p in held}
+        settlement = await self._deliver(connection, [change for change in changes if change.id not in waiting])
+        # Only now is anything written: a batch that waits for the outside world has no transaction id.
+        if self._handler.fold and behind:
+            await parking.supersede(connection, self._handler.name, behind)
+        await parking.park(connection, self._handler.name, [*settlement.parkings, *held])
+        self._metrics.parked.inc(len(held))
+        await cursors.move(connection, claim, batch.then)
+        return True
+
+    async def _behind_parked(self, connection: Connection, changes: Sequence[Change]) -> list[Change]:
+        keys = await parking.parked_keys(connection, self._handler.name, changes)
+        return [change for change in changes if key_of(change) in keys]
+
+    async def _deliver(
+        self, connection: Connection, changes: Sequence[Change], lost: Sequence[Delivery] = ()
+    ) -> Settlement:
+        started = time.monotonic()
+        deliveries = [*lost, *(await self._call(connection, changes) if changes else ())]
+        if changes:
+            self._resize(len(changes), time.monotonic() - started)
+        settlement = settle(self._handler, deliveries, circuit_open=self._circuit.open)
+        self._report(deliveries, settlement)
+        return settlement
+
+    async def _call(self, connection: Connection, changes: Sequence[Change]) -> list[Delivery]:
+        if self._handler.transactional:
+            deliveries = await run_transactional(self._handler, changes, self._services, connection)
+            for delivery in deliveries:
+                self._watch_circuit(delivery)
+            return deliveries
+        probing = self._circuit.open
+        deadline = Deadline(
+            asyncio.get_running_loop().time() + self._settings.batch_deadline,
+            lambda: self._stop.is_set() or (self._circuit.open and not probing),
+        )
+        return await run_external(self._handler, changes, self._services, deadline, self.cancel, self._watch_circuit)
+
+    def _watch_circuit(self, delivery: Delivery) -> None:
+        if not delivery.attempted:
+            return
+        outcome = delivery.outcome
+        was_open = self._circuit.open
+        if isinstance(outcome, Unavailable):
+            self._circuit.failed(outcome.reason, after=outcome.after, alarm=outcome.alarm)
+        elif self._circuit.failures:
+            self._circuit.succeeded()
+        if was_open != self._circuit.open:
+            say = logger.error if self._circuit.open else logger.info
+            word = "circuit open, handler waits" if self._circuit.open else "circuit closed, handler resumes"
+            say(word, handler=self._handler.name, reason=self._circuit.reason, alarm=self._circuit.alarm)
+
+    def _resize(self, events: int, seconds: float) -> None:
+        """Aim at batches of a second, changing by no more than a factor of two at a time."""
+        fitting = events * BATCH_SECONDS / max(seconds, 0.001)
+        size = min(max(fitting, self._size / 2), self._size * 2)
+        self._size = max(min(SMALLEST_SIZE, self._handler.batch), min(self._handler.batch, int(size)))
+
+    def _report(self, deliveries: Sequence[Delivery], settlement: Settlement) -> None:
+        metrics = self._metrics
+        metrics.batch.observe(len(deliveries))
+        metrics.delivered.inc(len(settlement.delivered))
+        metrics.failed.inc(
+            sum(1 for d in deliveries if d.attempted and d.outcome is not None and not d.outcome.settles)
+        )
+        for delivery in deliveries:
+            if delivery.change.attempt == 1 and delivery.started_at:
+                metrics.latency.observe(max(0.0, delivery.started_at - delivery.change.at.timestamp()))
+        for delivery in settlement.skipped:
+            self._say(logger.info, "skipped", delivery.change, reason=str(delivery.outcome))
+        for p in settlement.parkings:
+            (metrics.dead if p.state == "dead" else metrics.parked).inc()
+            say = logger.error if p.state == "dead" else logger.warning
+            if p.state != "held":
+                self._say(say, p.state, p.change, reason=p.reason, failures=p.attempt, delay=round(p.delay, 1))
+
+    def _say(self, say, word: str, change: Change, **facts: object) -> None:  # type: ignore[no-untyped-def]
+        say(word, handler=self._handler.name, event_id=change.id, key=change.key, attempt=change.attempt, **facts)

@@ -1,0 +1,61 @@
+"""One event as a handler sees it: read from the log, before it is delivered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Literal
+
+Op = Literal["insert", "update", "delete", "truncate", "snapshot", "tick", "request"]
+Row = dict[str, Any]
+
+
+def _parse(document: str | None) -> Row | None:
+    """JSON to Python; numbers with a fraction become Decimal, because some of them are money."""
+    return None if document is None else json.loads(document, parse_float=Decimal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """An event of the log.
+
+    id         its place in the log; for one key, ids are in commit order
+    at         when it was captured (UTC)
+    topic      `schema.table` for a change, `tick/NAME`, `request/NAME`
+    op         insert, update, delete, truncate, snapshot, tick or request
+    key        the row's primary key as text (a JSON array when it has several columns); None for truncate
+    attempt    1 for the first delivery
+    replay_of  the id of the event that this one repeats, if any
+    """
+
+    id: int
+    at: datetime
+    topic: str
+    op: Op
+    key: str | None
+    attempt: int = 1
+    replay_of: int | None = None
+    old_json: str | None = None
+    new_json: str | None = None
+    note_json: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Change(id={self.id}, topic={self.topic!r}, op={self.op!r}, key={self.key!r}, attempt={self.attempt})"
+
+    @cached_property
+    def new(self) -> Row | None:
+        """The row after the change; None for a delete. Parsed on first use, so an unread row costs nothing."""
+        return _parse(self.new_json)
+
+    @cached_property
+    def old(self) -> Row | None:
+        """For an update the former values of the columns that differ, for a delete the whole row, else None."""
+        return _parse(self.old_json)
+
+    @cached_property
+    def note(self) -> Any:
+        """What the application put into the setting `hearken.note` (who, why), or None."""
+        return _parse(self.note_json)

@@ -1,0 +1,47 @@
+"""Whether a handler's destination serves us: stops a handler that would only burn attempts, and probes for the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+THRESHOLD = 5
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+
+
+@dataclass
+class Circuit:
+    """Opens after THRESHOLD `Unavailable` in a row (at once on alarm); times are in seconds, on the monotonic clock.
+
+    While it is open nothing is claimed until the probe is due; then one event is tried, and its fate decides.
+    """
+
+    failures: int = 0
+    reason: str | None = None
+    alarm: bool = False
+    probe_at: float = 0.0
+    _pause: float = FIRST_PAUSE
+
+    @property
+    def open(self) -> bool:
+        return self.reason is not None
+
+    def wait(self) -> float:
+        """Seconds until the next probe; 0 when closed."""
+        return max(0.0, self.probe_at - time.monotonic()) if self.open else 0.0
+
+    def failed(self, reason: str, *, after: float | None = None, alarm: bool = False) -> None:
+        """Count one `Unavailable`; opens the circuit, or keeps it open for longer."""
+        self.failures += 1
+        if not (alarm or self.open or self.failures >= THRESHOLD):
+            return
+        if self.wait() == 0.0:
+            pause = LONGEST_PAUSE if alarm else self._pause
+            self.probe_at = time.monotonic() + max(pause, after or 0.0)
+            self._pause = min(LONGEST_PAUSE, self._pause * 2)
+        self.reason, self.alarm = reason, alarm
+
+    def succeeded(self) -> None:
+        """The destination answered: close."""
+        self.failures, self.reason, self.alarm, self._pause = 0, None, False, FIRST_PAUSE

@@ -1,0 +1,156 @@
+"""One cursor's loop: claim, read, deliver, settle, in one transaction per batch; and sleep when there is nothing.
+
+A worker that dies takes its transaction and its lock with it, and any other carries on: no leases, no heartbeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, stop_when_event_set, wait_random_exponential
+
+from worker import cursors, log
+from worker.batch import BatchRunner
+from worker.circuit import Circuit
+from worker.context import Services
+from worker.doorbell import Doorbell
+from worker.errors import NotMigrated
+from worker.metrics import Metrics
+from worker.registry import Handler
+from worker.settings import Settings
+
+logger = structlog.get_logger("consumer")
+
+# Seconds to wait before asking again for a cursor that another worker has, or that is paused.
+ELSEWHERE = 0.5
+PAUSED = 2.0
+
+
+class Turn(Enum):
+    """What one turn of the loop came to."""
+
+    WORKED = "worked"
+    IDLE = "idle"
+    ELSEWHERE = "elsewhere"
+    PAUSED = "paused"
+
+
+@dataclass
+class Progress:
+    """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds."""
+
+    turn: Turn | None = None
+    moved_at: float = field(default_factory=time.monotonic)
+    trouble: str | None = None
+
+    def moved(self, turn: Turn) -> None:
+        self.turn, self.trouble, self.moved_at = turn, None, time.monotonic()
+
+
+class Consumer:
+    """Runs one handler's shard until told to stop. Several processes may run the same one: the lock decides."""
+
+    def __init__(
+        self, handler: Handler, shard: int, services: Services, doorbell: Doorbell, settings: Settings, metrics: Metrics
+    ) -> None:
+        self.handler = handler
+        self.shard = shard
+        self.circuit = Circuit()
+        self.progress = Progress()
+        self._services = services
+        self._doorbell = doorbell
+        self._metrics = metrics.of(handler.name)
+        self._task: asyncio.Task[None] | None = None
+        self._bell = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self._metrics, self._stop)
+
+    def stop(self) -> None:
+        """Claim nothing more; what runs may end."""
+        self._stop.set()
+        self._bell.set()
+
+    def cancel(self) -> None:
+        """End what still runs: events of an external handler go back, a transactional batch is rolled back."""
+        self._runner.cancel.set()
+        if self.handler.transactional and self._task is not None:
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Turn until stopped. Whatever goes wrong is waited out: the worker outlives its database."""
+        self._task = asyncio.current_task()
+        retrying = AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_when_event_set(self._stop),  # type: ignore[arg-type]  # asks for is_set() alone
+            sleep=self._pause,
+            before_sleep=self._troubled,
+            retry_error_callback=lambda _: None,
+        )
+        while not self._stop.is_set():
+            await retrying(self._cycle)
+
+    async def _cycle(self) -> None:
+        """Work until there is nothing more, then wait for what the last turn says to wait for."""
+        turn = Turn.WORKED
+        while turn is Turn.WORKED and not self._stop.is_set():
+            if pause := self.circuit.wait():
+                await self._nap(pause)
+                continue
+            turn = await self.turn()
+            self.progress.moved(turn)
+        if turn is Turn.IDLE:
+            await self._sleep()
+        elif turn is not Turn.WORKED:
+            await self._nap(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
+
+    async def turn(self) -> Turn:
+        """Do one batch, if there is one and nobody else has the cursor. Raises what goes wrong, all rolled back."""
+        async with self._services.database.batches.connection() as connection:
+            claim = await cursors.claim(connection, self.handler.name, self.shard)
+            if claim is None:
+                return Turn.ELSEWHERE
+            if claim.shards != self.handler.shards:
+                raise NotMigrated(f"handler {self.handler.name} has {claim.shards} shards: run `hearken migrate`")
+            if claim.paused:
+                return Turn.PAUSED
+            return Turn.WORKED if await self._runner.run(connection, claim) else Turn.IDLE
+
+    async def _sleep(self) -> None:
+        self._bell.clear()
+        async with self._doorbell.asleep(self.handler.topics, self._bell) as patience:
+            async with self._services.database.batches.connection() as connection:
+                due = await log.peek(connection, self.handler, self.shard)
+            self._metrics.sleeps.inc()
+            if await self._nap(min(patience, math.inf if due is None else due)):
+                self._metrics.wakeups.inc()
+
+    async def _nap(self, seconds: float) -> bool:
+        """Wait so long, or until the bell rings (True)."""
+        if self._stop.is_set():
+            return False
+        try:
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._bell.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        self._bell.clear()
+        await self._nap(seconds)
+
+    def _troubled(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        self.progress.trouble = f"{type(error).__name__}: {str(error).strip()}"
+        logger.warning(
+            "batch rolled back, trying again",
+            handler=self.handler.name,
+            shard=self.shard,
+            tries=state.attempt_number,
+            reason=self.progress.trouble,
+        )

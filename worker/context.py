@@ -1,0 +1,92 @@
+"""What a handler is given beside its change: a connection, the row as it is now, resources, the effects ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from worker import effects
+from worker.change import Change, Row
+from worker.database import Connection, Database
+from worker.errors import DeclarationError
+from worker.tables import Table
+
+T = TypeVar("T")
+
+ROW = sql.SQL("select * from {table} where {key}")
+
+
+@dataclass
+class Services:
+    """What the process has for its handlers: filled by `app`, shared by all deliveries."""
+
+    database: Database
+    resources: dict[Callable[..., Any], Any] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+
+
+class Context:
+    """One delivery's surroundings.
+
+    handler      the handler's name
+    log          a structlog logger; event id, handler, key and attempt are bound by the engine
+    """
+
+    def __init__(self, handler: str, services: Services, transaction: Connection | None = None) -> None:
+        self.handler = handler
+        self._services = services
+        self._transaction = transaction
+        self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
+
+    def __repr__(self) -> str:
+        return f"Context(handler={self.handler!r})"
+
+    @property
+    def transaction(self) -> Connection:
+        """The batch's transaction, for a transactional handler: what is written here commits with the cursor."""
+        if self._transaction is None:
+            raise DeclarationError(
+                f"handler {self.handler!r} is external: use ctx.connection(), or declare transactional=True"
+            )
+        return self._transaction
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection of its own, in autocommit, rows as dicts. What it writes makes no events for this handler."""
+        return self._services.database.connection(origin=self.handler)
+
+    async def row(self, change: Change) -> Row | None:
+        """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them."""
+        if change.key is None:
+            return None
+        query, values = _by_key(self._services.tables[change.topic], change.key)
+        if self._transaction is not None:
+            return await _first(self._transaction, query, values)
+        async with self._services.database.connection() as connection:
+            return await _first(connection, query, values)
+
+    def use(self, resource: Callable[..., AsyncIterator[T]]) -> T:
+        """The process-wide value of a `@resource` factory."""
+        value: T = self._services.resources[resource]
+        return value
+
+    def effect(
+        self, change: Change, step: str, params: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[effects.Effect]:
+        """Record one write to an outside system; see `effects`."""
+        return effects.record(self._services.database, self.handler, change, step, params)
+
+
+def _by_key(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
+    values = table.split_key(key)
+    conditions = sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in table.key)
+    return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions), values
+
+
+async def _first(connection: Connection, query: sql.Composed, values: list[str]) -> DictRow | None:
+    return await (await connection.execute(query, values)).fetchone()

@@ -1,0 +1,198 @@
+"""Running a batch: from events to what became of each. `consumer` settles what comes out of here.
+
+External handlers get events of different keys side by side and those of one key in order; transactional ones get the
+whole batch at once, and, if that fails, one event at a time under savepoints, to find the one that is bad.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+import traceback
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, LiteralString
+
+from psycopg import OperationalError, Rollback
+
+from worker.change import Change
+from worker.context import Context, Services
+from worker.database import Connection
+from worker.outcomes import Outcome, Park, Retry
+from worker.parking import Key, key_of
+from worker.registry import Handler
+
+CHECK_CONSTRAINTS: LiteralString = "set constraints all immediate"
+# Seconds that cancelled handlers get to clean up.
+CANCEL_GRACE = 1.0
+
+# What is being delivered in this task, for the log (see `logs`).
+current: contextvars.ContextVar[tuple[Handler, Change] | None] = contextvars.ContextVar("delivery", default=None)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of one event: `outcome` None is success. Without `attempted` it was never started.
+
+    started_at is in seconds of the Unix epoch.
+    """
+
+    change: Change
+    outcome: Outcome | None = None
+    error: str | None = None
+    attempted: bool = True
+    started_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When to start nothing more (`soft`: asked to stop, or out of time), in the loop's seconds."""
+
+    at: float
+    stopping: Callable[[], bool]
+
+    def passed(self) -> bool:
+        return self.stopping() or asyncio.get_running_loop().time() >= self.at
+
+
+async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> tuple[Outcome | None, str | None]:
+    """Call the handler once, within its timeout: the outcome it raised (None: success), and the traceback if any.
+
+    Only the cancellation of this very task passes through.
+    """
+    try:
+        async with asyncio.timeout(handler.timeout) as limit:
+            result = await call()
+    except Outcome as outcome:
+        return outcome, None
+    except TimeoutError as error:
+        if limit.expired():
+            return Retry(f"no end within {handler.timeout:g} s"), None
+        return _failure(error)
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
+        # SystemExit and the like too: a handler does not decide when the worker ends.
+        return _failure(error)
+    if result is not None:
+        return Park(f"returned a {type(result).__name__}: a handler returns None, or raises an outcome"), None
+    return None, None
+
+
+def _failure(error: BaseException) -> tuple[Outcome, str]:
+    """An unknown exception is a failed attempt. Its message may hold row values: it goes to the table, not the log."""
+    return Retry(type(error).__qualname__), "".join(traceback.format_exception(error))
+
+
+async def run_external(
+    handler: Handler,
+    changes: Sequence[Change],
+    services: Services,
+    deadline: Deadline,
+    cancel: asyncio.Event,
+    ended: Callable[[Delivery], None],
+) -> list[Delivery]:
+    """Deliver to an external handler; `ended` hears of each delivery as it ends.
+
+    Starts nothing after the deadline; `cancel` ends what is still running.
+    """
+    queues = deque(_by_key(changes))
+    done: list[Delivery] = []
+    context = Context(handler.name, services)
+
+    async def work() -> None:
+        while queues:
+            async for delivery in _run_key(handler, queues.popleft(), context, deadline):
+                done.append(delivery)
+                ended(delivery)
+
+    workers = [asyncio.create_task(work()) for _ in range(min(handler.concurrency, len(queues)))]
+    await _finish(workers, cancel)
+    finished = {delivery.change.id for delivery in done}
+    return done + [Delivery(c, attempted=False) for c in changes if c.id not in finished]
+
+
+def _by_key(changes: Iterable[Change]) -> Iterable[list[Change]]:
+    keys: dict[Key, list[Change]] = defaultdict(list)
+    for change in changes:
+        keys[key_of(change)].append(change)
+    return keys.values()
+
+
+async def _run_key(
+    handler: Handler, changes: list[Change], context: Context, deadline: Deadline
+) -> AsyncIterator[Delivery]:
+    """Events of one key in order, up to the first that is not done with."""
+    for change in changes:
+        if deadline.passed():
+            return
+        current.set((handler, change))
+        started_at = time.time()
+        outcome, error = await attempt(handler, partial(handler.function, change, context))
+        yield Delivery(change, outcome, error, started_at=started_at)
+        if outcome is not None and not outcome.settles:
+            return
+
+
+async def _finish(workers: list[asyncio.Task[None]], cancel: asyncio.Event) -> None:
+    """Wait for the workers, or cancel them when told to; a handler that ignores its cancellation is left behind."""
+    cancelled = asyncio.create_task(cancel.wait())
+    try:
+        pending: set[asyncio.Task[Any]] = set(workers)
+        while pending and not cancelled.done():
+            await asyncio.wait({*pending, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            pending = {task for task in pending if not task.done()}
+    finally:
+        for task in (cancelled, *workers):
+            task.cancel()
+    await asyncio.wait(workers, timeout=CANCEL_GRACE)
+    for task in workers:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def run_transactional(
+    handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
+) -> list[Delivery]:
+    """Deliver to a transactional handler, in the batch's transaction."""
+    started_at = time.time()
+    outcome, _ = await _under_savepoint(handler, changes, services, transaction)
+    if outcome is None:
+        return [Delivery(change, started_at=started_at) for change in changes]
+    done: list[Delivery] = []
+    blocked: set[Key] = set()
+    for change in changes:
+        if key_of(change) in blocked:
+            done.append(Delivery(change, attempted=False))
+            continue
+        started_at = time.time()
+        outcome, error = await _under_savepoint(handler, [change], services, transaction)
+        done.append(Delivery(change, outcome, error, started_at=started_at))
+        if outcome is not None and not outcome.settles:
+            blocked.add(key_of(change))
+    return done
+
+
+async def _under_savepoint(
+    handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
+) -> tuple[Outcome | None, str | None]:
+    current.set((handler, changes[0]))
+    context = Context(handler.name, services, transaction)
+
+    async def call() -> Any:
+        result = await handler.function(changes, context)
+        # A deferred constraint must fail here, on these events, not at the commit of everyone's.
+        await transaction.execute(CHECK_CONSTRAINTS)
+        return result
+
+    async with transaction.transaction() as savepoint:
+        outcome, error = await attempt(handler, call)
+        if transaction.closed:
+            raise OperationalError("the connection was lost while the handler ran: the batch is rolled back")
+        if outcome is not None:
+            raise Rollback(savepoint)
+    return outcome, error

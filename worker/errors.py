@@ -1,0 +1,67 @@
+"""Every error the engine raises itself; what a handler raises is in `outcomes`.
+
+    HearkenError
+    ├── ConfigurationError     settings are missing or wrong: nothing was started
+    ├── DeclarationError       a handler is declared in a way that cannot work
+    ├── DatabaseError
+    │   ├── NotMigrated        the schema, a trigger or a cursor is missing: run `hearken migrate`
+    │   ├── MigrationError     a migration cannot be applied as it stands
+    │   ├── WatchError         a table cannot be watched as declared
+    │   ├── ForeignCursor      a cursor was written by another cluster (a restored dump)
+    │   └── Unsupported        this server cannot carry the log (too old, read-only)
+    ├── ClaimLost              another worker moved the cursor; this batch is rolled back
+    ├── CheckFailed            a readiness check: what is wrong and what to do
+    └── UsageError             a command was given something that does not exist or does not fit
+
+The message of each is what an operator reads: what happened, on what, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class HearkenError(Exception):
+    """The root of the engine's own errors."""
+
+
+class ConfigurationError(HearkenError):
+    """One or more settings are missing or wrong; the message names all of them."""
+
+
+class DeclarationError(HearkenError):
+    """A handler's declaration contradicts itself or another one."""
+
+
+class DatabaseError(HearkenError):
+    """The database is reachable but not as the engine needs it."""
+
+
+class NotMigrated(DatabaseError):
+    """The database lacks something that `hearken migrate` creates."""
+
+
+class MigrationError(DatabaseError):
+    """A migration file was edited after it was applied, is missing, or failed."""
+
+
+class WatchError(DatabaseError):
+    """A declared table, column or primary key is not there."""
+
+
+class ForeignCursor(DatabaseError):
+    """The cursor is ahead of this cluster's transactions: the database was restored from a dump."""
+
+
+class Unsupported(DatabaseError):
+    """The server is too old, or a read replica."""
+
+
+class ClaimLost(HearkenError):
+    """The cursor is not as it was read; someone else settled. Nothing of this batch is kept."""
+
+
+class CheckFailed(HearkenError):
+    """A readiness check did not pass."""
+
+
+class UsageError(HearkenError):
+    """A command's argument names something unknown or impossible."""

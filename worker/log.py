@@ -1,0 +1,145 @@
+"""Reading the log: open a window over what one snapshot sees and the cursor's does not, and read it in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from worker.change import Change
+from worker.cursors import Position
+from worker.registry import Handler
+
+# What the cursor has not seen is what came after its snapshot, and what was in flight in it: two index ranges, so that
+# a transaction left open for an hour does not make every read start from its beginning.
+WINDOW: LiteralString = """
+select min(id) as first, max(id) as last, pg_current_snapshot()::text as target
+from (select e.id from hearken.events e
+      where e.topic = any(%(topics)s) and e.tx >= pg_snapshot_xmax(%(done)s::pg_snapshot)
+      union all
+      select e.id from hearken.events e
+      where e.topic = any(%(topics)s) and e.tx = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot)))) unseen
+"""
+# Scanned and wanted are told apart outside the limit: a filter inside it is badly estimated, and ends in a
+# sequential scan. What is not wanted comes back without its rows, to say how far the scan went.
+BATCH: LiteralString = """
+with scanned as materialized (
+    select e.* from unnest(%(topics)s::text[]) t (topic)
+    cross join lateral (
+        select * from hearken.events e
+        where e.topic = t.topic and e.id > %(last_id)s and e.id <= %(max_id)s
+          and pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
+          and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
+        order by e.id limit %(limit)s) e
+    order by e.id limit %(limit)s),
+judged as (
+    select s.*,
+           origin is distinct from %(handler)s and (target is null or %(handler)s = any(target))
+           and (op = 'snapshot' or op = any(%(ops)s))
+           and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
+           and (%(shards)s = 1
+                or (hashtextextended(coalesce(key, ''), 0) & 2147483647) %% %(shards)s = %(shard)s) as wanted
+    from scanned s)
+select id, at, topic, op, key, case when wanted then old::text end, case when wanted then new::text end,
+       case when wanted then note::text end, replay_of, wanted
+from judged order by id
+"""
+# Looked at before sleeping: takes no lock, writes nothing.
+PEEK: LiteralString = """
+select c.target is not null
+       or exists (select from hearken.events e where e.topic = any(%(topics)s) and e.tx >= pg_snapshot_xmax(c.done))
+       or exists (select from hearken.events e
+                  where e.topic = any(%(topics)s) and e.tx = any(array(select pg_snapshot_xip(c.done)))) as work,
+       (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
+        where p.handler = c.handler and p.state = 'due') as due_in
+from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events to deliver, in order, and where the cursor stands when they are settled."""
+
+    changes: list[Change]
+    then: Position
+
+
+def limit_of(handler: Handler, size: int) -> int:
+    """How many rows to scan for about `size` events: a shard wants only its part of them."""
+    return size * handler.shards
+
+
+async def read_batch(
+    connection: AsyncConnection[Any], handler: Handler, shard: int, position: Position, size: int
+) -> Batch | None:
+    """The next batch after `position`, opening a window when none is open; None when there is nothing new."""
+    window = position
+    if position.target is None:
+        opened = await _open(connection, handler, position)
+        if opened is None:
+            return None
+        window = opened
+    limit = limit_of(handler, size)
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(BATCH, _parameters(handler, shard, window, limit))
+        rows = await cursor.fetchall()
+    changes = [to_change(row) for row in rows if row[9]]
+    if len(rows) < limit:
+        return Batch(changes, Position(done=window.target or window.done))
+    return Batch(changes, replace(window, last_id=rows[-1][0]))
+
+
+async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int) -> float | None:
+    """Seconds until there is something to do as far as one can see now: 0 for now, None for nothing in sight."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(PEEK, {"topics": handler.topics, "handler": handler.name, "shard": shard})
+        row = await cursor.fetchone()
+    if row is None or row[0]:
+        return 0.0
+    due_in: float | None = row[1]
+    return None if due_in is None else max(0.0, due_in)
+
+
+async def _open(connection: AsyncConnection[Any], handler: Handler, position: Position) -> Position | None:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(WINDOW, {"topics": handler.topics, "done": position.done})
+        row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  # an aggregate has one row
+    first, last, target = row
+    return None if first is None else Position(position.done, target, first - 1, last)
+
+
+def _parameters(handler: Handler, shard: int, window: Position, limit: int) -> dict[str, Any]:
+    watch: Sequence[str] | None = handler.subscription.watch
+    return {
+        "topics": handler.topics,
+        "handler": handler.name,
+        "ops": list(handler.subscription.ops),
+        "watch": None if watch is None else list(watch),
+        "shards": handler.shards,
+        "shard": shard,
+        "done": window.done,
+        "target": window.target,
+        "last_id": window.last_id,
+        "max_id": window.max_id,
+        "limit": limit,
+    }
+
+
+def to_change(row: tuple[Any, ...], attempt: int = 1) -> Change:
+    """One row of a reading query (id, at, topic, op, key, old, new, note, replay_of) as a change."""
+    return Change(
+        id=row[0],
+        at=row[1],
+        topic=row[2],
+        op=row[3],
+        key=row[4],
+        old_json=row[5],
+        new_json=row[6],
+        note_json=row[7],
+        replay_of=row[8],
+        attempt=attempt,
+    )

@@ -1,0 +1,110 @@
+"""`hearken migrate`: brings the database to what the code declares: SQL files, then cursors, then triggers.
+
+In that order, because a trigger without a cursor behind it would capture what a new handler never sees. Each part is
+safe to run again, and to run from many processes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, errors
+from psycopg.rows import tuple_row
+
+from worker import migrations
+from worker.capture import TriggerStatus, trigger_status
+from worker.enrolment import Enrolment, enrol, enrolled, plan_enrolment
+from worker.errors import MigrationError, NotMigrated
+from worker.registry import Handler, Registry
+
+LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
+
+
+@dataclass
+class Pending:
+    """What is still to be done; empty when the database is as declared."""
+
+    migrations: list[migrations.Migration] = field(default_factory=list)
+    enrolments: list[Enrolment] = field(default_factory=list)
+    triggers: list[TriggerStatus] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations or self.enrolments or self.triggers)
+
+    def lines(self) -> list[str]:
+        """One line each, for a person."""
+        return [
+            *(f"migration {m}" for m in self.migrations),
+            *(f"handler {e.handler.name}: {e.text}" for e in self.enrolments),
+            *map(str, self.triggers),
+        ]
+
+
+async def find_pending(connection: AsyncConnection[Any], registry: Registry) -> Pending:
+    """What `migrate` would do. With migrations pending, cursors and triggers cannot be judged and are left out."""
+    files = await migrations.pending(connection, migrations.find_migrations(registry.areas))
+    if files:
+        return Pending(migrations=files)
+    handlers = list(registry.handlers.values())
+    known = await enrolled(connection)
+    plan = plan_enrolment(handlers, known)
+    needed = {topic for e in known.values() for topic in e.topics}
+    states = await trigger_status(connection, handlers)
+    stale = [t for t in states if t.state != "current" and not (t.state == "orphan" and t.topic in needed)]
+    return Pending(enrolments=plan, triggers=stale)
+
+
+async def migrate(connection: AsyncConnection[Any], registry: Registry) -> Pending:
+    """Bring the database up to date; returns what was done. Raises MigrationError, WatchError, DeclarationError."""
+    applied = await migrations.apply(connection, migrations.find_migrations(registry.areas))
+    todo = await find_pending(connection, registry)
+    for enrolment in todo.enrolments:
+        await enrol(connection, enrolment)
+    for status in todo.triggers:
+        await _install(connection, status)
+    return Pending(applied, todo.enrolments, todo.triggers)
+
+
+async def require_migrated(connection: AsyncConnection[Any], registry: Registry) -> None:
+    """Raises NotMigrated naming what is missing."""
+    if pending := await find_pending(connection, registry):
+        raise NotMigrated(f"run `hearken migrate`; pending: {'; '.join(pending.lines())}")
+
+
+async def _install(connection: AsyncConnection[Any], status: TriggerStatus) -> None:
+    """Waits for the table's lock no longer than five seconds: writers queue behind a waiting DDL statement."""
+    try:
+        async with connection.transaction():
+            await connection.execute(LOCK_TIMEOUT)
+            for statement in status.statements:
+                await connection.execute(statement.encode())
+    except errors.LockNotAvailable as error:
+        raise MigrationError(
+            f"{status}: the table's lock was not to be had within 5 s ({await _holders(connection, status.topic)});"
+            " end what holds it, then migrate again"
+        ) from error
+    except errors.InsufficientPrivilege as error:
+        raise MigrationError(f"{status}: {str(error).strip()}; the role that migrates must own the table") from error
+
+
+HOLDERS: LiteralString = """
+select a.pid, a.application_name from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
+where l.granted and l.relation = (select c.oid from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname || '.' || c.relname = %s)
+  and l.pid <> pg_backend_pid()
+order by a.xact_start limit 5
+"""
+
+
+async def _holders(connection: AsyncConnection[Any], topic: str) -> str:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(HOLDERS, (topic,))
+        rows: Sequence[tuple[int, str]] = await cursor.fetchall()
+    return "held by " + ", ".join(f"pid {pid} ({name or 'no application name'})" for pid, name in rows)
+
+
+def handlers_of(registry: Registry) -> list[Handler]:
+    """The declared handlers, in a stable order."""
+    return sorted(registry.handlers.values(), key=lambda handler: handler.name)

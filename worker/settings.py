@@ -1,0 +1,103 @@
+"""Configuration: the environment, read once. Every settings class that is declared is read here, together.
+
+The engine's own settings are below; a resource brings a class of its own (see `registry.resource`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """The engine's settings. Times are in seconds."""
+
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True, populate_by_name=True)
+
+    database_url: SecretStr = Field(alias="DATABASE_URL")
+    port: int | None = Field(None, alias="PORT", ge=0, le=65535)
+    host: str | None = Field(None, alias="HEARKEN_HOST")
+    handlers: str = Field("handlers", alias="HEARKEN_HANDLERS")
+    log_level: str = Field("info", alias="HEARKEN_LOG_LEVEL", pattern="^(debug|info|warning|error)$")
+    batches: int = Field(4, alias="HEARKEN_BATCHES", ge=1, le=500)
+    connections: int = Field(4, alias="HEARKEN_CONNECTIONS", ge=1, le=500)
+    query_timeout: float = Field(30.0, alias="HEARKEN_QUERY_TIMEOUT", gt=0)
+    shutdown_timeout: float = Field(20.0, alias="HEARKEN_SHUTDOWN_TIMEOUT", gt=0, le=600)
+    batch_deadline: float = Field(120.0, alias="HEARKEN_BATCH_DEADLINE", gt=0)
+    stalled_after: float = Field(120.0, alias="HEARKEN_STALLED_AFTER", gt=0)
+    listen_check: float = Field(15.0, alias="HEARKEN_LISTEN_CHECK", gt=0)
+    retention_days: int = Field(30, alias="HEARKEN_RETENTION_DAYS", ge=1)
+
+    @field_validator("database_url")
+    @classmethod
+    def _a_postgres_url(cls, value: SecretStr) -> SecretStr:
+        try:
+            conninfo_to_dict(value.get_secret_value())
+        except Exception:
+            # The parser's own message quotes the string, password included.
+            raise ValueError("is no connection string; write postgresql://user:password@host:5432/name") from None
+        return value
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules whose handlers run."""
+        return [name.strip() for name in self.handlers.split(",") if name.strip()]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where HTTP listens: loopback:8080, or every interface at PORT when the platform gives one."""
+        host = self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")  # noqa: S104  # PORT asks for it
+        return host, 8080 if self.port is None else self.port
+
+
+def read_settings(classes: Iterable[type[BaseSettings]]) -> dict[type[BaseSettings], Any]:
+    """Read every class from the environment. Raises ConfigurationError naming all that is missing or wrong at once."""
+    values: dict[type[BaseSettings], Any] = {}
+    problems: list[str] = []
+    wanted = list(dict.fromkeys(classes))
+    for settings_class in wanted:
+        try:
+            values[settings_class] = settings_class()
+        except ValidationError as error:
+            problems += _problems(error)
+    problems += _misspelt(wanted)
+    if problems:
+        raise ConfigurationError(
+            "settings are missing or wrong:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))
+        )
+    return values
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [
+        f"{'.'.join(map(str, e['loc']))}: "
+        + ("is not set" if e["type"] == "missing" else e["msg"].removeprefix("Value error, "))
+        for e in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def _misspelt(classes: Iterable[type[BaseSettings]]) -> list[str]:
+    known = {
+        name
+        for c in classes
+        for field in c.model_fields.values()
+        for name in _names(field.validation_alias or field.alias)
+    }
+    unknown = [name for name in os.environ if name.startswith("HEARKEN_") and name not in known]
+    return [
+        f"{name}: no such setting; known are {', '.join(sorted(n for n in known if n.startswith('HEARKEN_')))}"
+        for name in unknown
+    ]
+
+
+def _names(alias: Any) -> list[str]:
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [] if alias is None else [str(alias)]

@@ -1,0 +1,91 @@
+"""For authors of handlers: capture and deliver for real, on a real database, without a running worker.
+
+async with Bench(database_url, sync_room) as bench:
+    await bench.execute("insert into rooms (name) values ('blue')")
+    await bench.drain()
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from worker import migrations
+from worker.consumer import Consumer, Turn
+from worker.context import Services
+from worker.database import Connection, Database
+from worker.doorbell import Doorbell
+from worker.metrics import Metrics
+from worker.migrate import migrate
+from worker.registry import Registry, registry
+from worker.settings import Settings
+from worker.tables import read_table
+
+
+class Bench:
+    """A migrated database with triggers for some handlers, whose events are delivered when `drain` is called."""
+
+    def __init__(self, connection: Connection, consumers: Sequence[Consumer]) -> None:
+        self.connection = connection
+        self.consumers = consumers
+
+    async def execute(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[DictRow]:
+        """Run a statement as the application would, committed at once; returns its rows, if any."""
+        cursor = await self.connection.execute(query.encode(), parameters)
+        return await cursor.fetchall() if cursor.description else []
+
+    async def drain(self) -> int:
+        """Deliver everything that is due now; returns the number of batches."""
+        batches = 0
+        for consumer in self.consumers:
+            while await consumer.turn() is Turn.WORKED:
+                batches += 1
+        return batches
+
+    async def parked(self) -> list[DictRow]:
+        """What has been put aside: handler, event_id, key, state, attempt, reason, …"""
+        return await self.execute("select * from hearken.parked order by handler, event_id")
+
+
+@asynccontextmanager
+async def bench(
+    database_url: str,
+    *handlers: Callable[..., Awaitable[Any]],
+    resources: Mapping[Callable[..., Any], Any] | None = None,
+    declared: Registry = registry,
+) -> AsyncIterator[Bench]:
+    """Watch the tables of `handlers` (functions declared with `@on`) in the database at `database_url`.
+
+    resources  what `ctx.use` gives for each `@resource` factory
+    declared   where the handlers were declared
+    """
+    chosen = Registry()
+    chosen.handlers = {name: h for name, h in declared.handlers.items() if h.function in handlers}
+    settings = Settings.model_validate({"DATABASE_URL": database_url})
+    database = Database(settings, application="hearken testing")
+    await database.open()
+    connection = await database.connect()
+    try:
+        await migrations.apply(connection, migrations.find_migrations([]))
+        await migrate(connection, chosen)
+        services = Services(database, dict(resources or {}))
+        for handler in chosen.handlers.values():
+            for topic in handler.topics:
+                services.tables[topic] = await read_table(connection, topic)
+        doorbell = Doorbell(database, [], check_every=settings.listen_check)
+        yield Bench(connection, _consumers(chosen, services, doorbell, settings))
+    finally:
+        await connection.close()
+        await database.close()
+
+
+def _consumers(chosen: Registry, services: Services, doorbell: Doorbell, settings: Settings) -> list[Consumer]:
+    metrics = Metrics()
+    return [
+        Consumer(handler, shard, services, doorbell, settings, metrics)
+        for handler in chosen.handlers.values()
+        for shard in range(handler.shards)
+    ]
