@@ -17,12 +17,40 @@ effect    one write to an outside system by a handler, recorded in a ledger
 doorbell  the NOTIFY that wakes a sleeping worker; it carries no data
 """
 
-from worker.change import Change
-from worker.context import Context
-from worker.database import Database
-from worker.errors import CheckFailed
-from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
-from worker.registry import on, readiness, resource
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.change import Change
+    from worker.context import Context
+    from worker.database import Database
+    from worker.errors import CheckFailed
+    from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
+    from worker.registry import on, readiness, resource
+else:
+    # Imported when first asked for: `hearken --version` must not wait for a database driver.
+    _HOMES = {
+        "Change": "change",
+        "CheckFailed": "errors",
+        "Context": "context",
+        "Database": "database",
+        "Park": "outcomes",
+        "Retry": "outcomes",
+        "Skip": "outcomes",
+        "Snooze": "outcomes",
+        "Unavailable": "outcomes",
+        "on": "registry",
+        "readiness": "registry",
+        "resource": "registry",
+    }
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value
+
 
 __version__ = "0.1.0"
 

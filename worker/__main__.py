@@ -1,4 +1,4 @@
-"""`python -m worker` is the same program as `hearken`: a platform that installs requirements.txt alone has only this."""
+"""`python -m worker` is the same program as `hearken`, for platforms that install the requirements alone."""
 
 from worker.cli import main
 

@@ -14,13 +14,19 @@ import structlog
 from pydantic_settings import BaseSettings
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
+from worker.brief import brief
 from worker.consumer import Consumer
 from worker.context import Services
 from worker.database import Database
 from worker.doorbell import Doorbell
+from worker.gauges import Gauges
+from worker.health import Health
+from worker.http import HttpServer
 from worker.metrics import Metrics
 from worker.migrate import require_migrated
+from worker.probes import Probes
 from worker.registry import Registry
+from worker.retention import Retention
 from worker.settings import Settings, read_settings
 from worker.tables import read_table
 
@@ -74,17 +80,34 @@ class App:
         ]
         self.not_ready_because: str | None = "starting"
         self._stop = asyncio.Event()
+        self.health = Health(
+            registry, settings, services, self.doorbell.listener, self.consumers, lambda: self.not_ready_because
+        )
+        gauges = Gauges(services.database, self.doorbell.listener, self.consumers)
+        self.http = HttpServer(settings.address, Probes(self.health, self.metrics, gauges).routes())
 
     def stop(self) -> None:
         """Begin to end: claim nothing more."""
         if not self._stop.is_set():
             logger.info("stopping", seconds=self.settings.shutdown_timeout)
         self._stop.set()
+        self.not_ready_because = "stopping"
         for consumer in self.consumers:
             consumer.stop()
 
     async def run(self) -> None:
-        """Work until stopped. The database may be away at any time, at the start too."""
+        """Work until stopped. The database may be away at any time, at the start too.
+
+        Probes are answered all the while. Raises ConfigurationError when their address cannot be had.
+        """
+        await self.http.start()
+        try:
+            await self._work()
+        finally:
+            await self.http.stop()
+            await self.health.close()
+
+    async def _work(self) -> None:
         listening = asyncio.create_task(self.doorbell.run())
         starting = asyncio.create_task(self._prepare())
         stopped = asyncio.create_task(self._stop.wait())
@@ -100,10 +123,13 @@ class App:
 
     async def _consume(self) -> None:
         tasks = [asyncio.create_task(consumer.run()) for consumer in self.consumers]
+        retention = asyncio.create_task(Retention(self.services.database, self.settings.retention_days).run())
         logger.info("working", handlers=sorted(self.registry.handlers))
         await self._stop.wait()
+        retention.cancel()
         if tasks:
             await self._end(tasks)
+        await asyncio.gather(retention, return_exceptions=True)
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         """Let handlers end by themselves, then cancel them, then leave whatever is left."""
@@ -136,13 +162,12 @@ class App:
 
     def _not_ready(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
-        self.not_ready_because = str(error).strip() or type(error).__name__
+        self.not_ready_because = "starting" if error is None else brief(error)
         logger.warning("not ready, trying again", tries=state.attempt_number, reason=self.not_ready_because)
 
 
-async def run(registry: Registry) -> None:
-    """Run a worker until SIGTERM or SIGINT. Raises ConfigurationError before anything is started."""
-    settings = read_all_settings(registry)
+async def run(registry: Registry, settings: dict[type[BaseSettings], Any]) -> None:
+    """Run a worker until SIGTERM or SIGINT, with the settings of `read_all_settings`."""
     async with open_services(registry, settings) as services:
         app = App(registry, settings[Settings], services)
         loop = asyncio.get_running_loop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -19,8 +19,9 @@ from worker.metrics import HandlerMetrics
 from worker.outcomes import Park, Unavailable
 from worker.parking import Parking, key_of
 from worker.registry import Handler
+from worker.report import Report, tell
 from worker.settings import Settings
-from worker.settling import Settlement, fold, settle
+from worker.settling import fold, settle
 
 logger = structlog.get_logger("batch")
 
@@ -43,6 +44,7 @@ class BatchRunner:
         circuit: Circuit,
         metrics: HandlerMetrics,
         stop: asyncio.Event,
+        moving: Callable[[], None],
     ) -> None:
         self.cancel = asyncio.Event()
         self._handler = handler
@@ -52,13 +54,22 @@ class BatchRunner:
         self._circuit = circuit
         self._metrics = metrics
         self._stop = stop
+        self._moving = moving
         self._size = min(handler.batch, FIRST_SIZE)
         self._parked_last = False
+        self._report: Report | None = None
 
     async def run(self, connection: Connection, claim: Claim) -> bool:
-        """Do one batch, parked events and new ones in turns; False when there was nothing to do."""
+        """Do one batch, parked events and new ones in turns; False when nothing is left that could be seen."""
+        self._report = None
         self._parked_last = claim.has_parked and not self._parked_last and await self._run_parked(connection)
         return self._parked_last or await self._run_new(connection, claim)
+
+    def report(self) -> None:
+        """Tell what the last batch came to, now that it is committed."""
+        report, self._report = self._report, None
+        if report is not None:
+            tell(report, self._handler, self._metrics)
 
     def _limit(self) -> int:
         return 1 if self._circuit.open else self._size
@@ -68,7 +79,7 @@ class BatchRunner:
         if not changes:
             return False
         lost = [Delivery(change, GONE) for change in changes if not change.op]
-        settlement = await self._deliver(connection, [change for change in changes if change.op], lost)
+        settlement = (await self._deliver(connection, [change for change in changes if change.op], lost)).settlement
         await parking.park(connection, self._handler.name, settlement.parkings)
         await parking.unpark(connection, self._handler.name, settlement.delivered)
         return True
@@ -82,14 +93,14 @@ class BatchRunner:
         # Behind a parked event of its key an event is held; for a level-triggered handler it takes that one's place.
         held = [] if self._handler.fold else [Parking(change, "held", 0) for change in behind]
         waiting = {p.change.id for p in held}
-        settlement = await self._deliver(connection, [change for change in changes if change.id not in waiting])
+        report = await self._deliver(connection, [change for change in changes if change.id not in waiting])
+        report.held = len(held)
         # Only now is anything written: a batch that waits for the outside world has no transaction id.
         if self._handler.fold and behind:
             await parking.supersede(connection, self._handler.name, behind)
-        await parking.park(connection, self._handler.name, [*settlement.parkings, *held])
-        self._metrics.parked.inc(len(held))
+        await parking.park(connection, self._handler.name, [*report.settlement.parkings, *held])
         await cursors.move(connection, claim, batch.then)
-        return True
+        return batch.then.target is not None or bool(report.settlement.parkings or held)
 
     async def _behind_parked(self, connection: Connection, changes: Sequence[Change]) -> list[Change]:
         keys = await parking.parked_keys(connection, self._handler.name, changes)
@@ -97,27 +108,31 @@ class BatchRunner:
 
     async def _deliver(
         self, connection: Connection, changes: Sequence[Change], lost: Sequence[Delivery] = ()
-    ) -> Settlement:
+    ) -> Report:
         started = time.monotonic()
         deliveries = [*lost, *(await self._call(connection, changes) if changes else ())]
         if changes:
             self._resize(len(changes), time.monotonic() - started)
         settlement = settle(self._handler, deliveries, circuit_open=self._circuit.open)
-        self._report(deliveries, settlement)
-        return settlement
+        self._report = Report(deliveries, settlement)
+        return self._report
 
     async def _call(self, connection: Connection, changes: Sequence[Change]) -> list[Delivery]:
         if self._handler.transactional:
             deliveries = await run_transactional(self._handler, changes, self._services, connection)
             for delivery in deliveries:
-                self._watch_circuit(delivery)
+                self._ended(delivery)
             return deliveries
         probing = self._circuit.open
         deadline = Deadline(
             asyncio.get_running_loop().time() + self._settings.batch_deadline,
             lambda: self._stop.is_set() or (self._circuit.open and not probing),
         )
-        return await run_external(self._handler, changes, self._services, deadline, self.cancel, self._watch_circuit)
+        return await run_external(self._handler, changes, self._services, deadline, self.cancel, self._ended)
+
+    def _ended(self, delivery: Delivery) -> None:
+        self._moving()
+        self._watch_circuit(delivery)
 
     def _watch_circuit(self, delivery: Delivery) -> None:
         if not delivery.attempted:
@@ -138,24 +153,3 @@ class BatchRunner:
         fitting = events * BATCH_SECONDS / max(seconds, 0.001)
         size = min(max(fitting, self._size / 2), self._size * 2)
         self._size = max(min(SMALLEST_SIZE, self._handler.batch), min(self._handler.batch, int(size)))
-
-    def _report(self, deliveries: Sequence[Delivery], settlement: Settlement) -> None:
-        metrics = self._metrics
-        metrics.batch.observe(len(deliveries))
-        metrics.delivered.inc(len(settlement.delivered))
-        metrics.failed.inc(
-            sum(1 for d in deliveries if d.attempted and d.outcome is not None and not d.outcome.settles)
-        )
-        for delivery in deliveries:
-            if delivery.change.attempt == 1 and delivery.started_at:
-                metrics.latency.observe(max(0.0, delivery.started_at - delivery.change.at.timestamp()))
-        for delivery in settlement.skipped:
-            self._say(logger.info, "skipped", delivery.change, reason=str(delivery.outcome))
-        for p in settlement.parkings:
-            (metrics.dead if p.state == "dead" else metrics.parked).inc()
-            say = logger.error if p.state == "dead" else logger.warning
-            if p.state != "held":
-                self._say(say, p.state, p.change, reason=p.reason, failures=p.attempt, delay=round(p.delay, 1))
-
-    def _say(self, say, word: str, change: Change, **facts: object) -> None:  # type: ignore[no-untyped-def]
-        say(word, handler=self._handler.name, event_id=change.id, key=change.key, attempt=change.attempt, **facts)

@@ -21,6 +21,7 @@ class Circuit:
     reason: str | None = None
     alarm: bool = False
     probe_at: float = 0.0
+    opened_at: float = 0.0
     _pause: float = FIRST_PAUSE
 
     @property
@@ -31,6 +32,10 @@ class Circuit:
         """Seconds until the next probe; 0 when closed."""
         return max(0.0, self.probe_at - time.monotonic()) if self.open else 0.0
 
+    def open_for(self) -> float:
+        """Seconds since it opened; 0 when closed."""
+        return time.monotonic() - self.opened_at if self.open else 0.0
+
     def failed(self, reason: str, *, after: float | None = None, alarm: bool = False) -> None:
         """Count one `Unavailable`; opens the circuit, or keeps it open for longer."""
         self.failures += 1
@@ -40,6 +45,8 @@ class Circuit:
             pause = LONGEST_PAUSE if alarm else self._pause
             self.probe_at = time.monotonic() + max(pause, after or 0.0)
             self._pause = min(LONGEST_PAUSE, self._pause * 2)
+        if not self.open:
+            self.opened_at = time.monotonic()
         self.reason, self.alarm = reason, alarm
 
     def succeeded(self) -> None:

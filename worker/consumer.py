@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, stop_when_event_set, wait_ra
 
 from worker import cursors, log
 from worker.batch import BatchRunner
+from worker.brief import brief
 from worker.circuit import Circuit
 from worker.context import Services
 from worker.doorbell import Doorbell
@@ -29,27 +30,43 @@ logger = structlog.get_logger("consumer")
 # Seconds to wait before asking again for a cursor that another worker has, or that is paused.
 ELSEWHERE = 0.5
 PAUSED = 2.0
+# A woken consumer keeps its bell up for so many seconds, since it often is back before: that saves taking it down and
+# putting it up again. One that has slept for less than RESTLESS does not, or busy writers would all have to notify.
+DOZE = 0.003
+RESTLESS = 0.001
 
 
 class Turn(Enum):
     """What one turn of the loop came to."""
 
-    WORKED = "worked"
-    IDLE = "idle"
+    WORKED = "worked"  # and there may be more
+    IDLE = "idle"  # nothing is left, as far as this turn could see
     ELSEWHERE = "elsewhere"
     PAUSED = "paused"
 
 
 @dataclass
 class Progress:
-    """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds."""
+    """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds.
+
+    `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
+    """
 
     turn: Turn | None = None
     moved_at: float = field(default_factory=time.monotonic)
     trouble: str | None = None
+    next: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def working(self) -> None:
+        """A batch begins, or a delivery of it ended; in trouble that says nothing, it may be rolled back again."""
+        self.turn = Turn.WORKED
+        if self.trouble is None:
+            self.moved_at = time.monotonic()
 
     def moved(self, turn: Turn) -> None:
         self.turn, self.trouble, self.moved_at = turn, None, time.monotonic()
+        self.next.set()
+        self.next = asyncio.Event()
 
 
 class Consumer:
@@ -68,7 +85,8 @@ class Consumer:
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._stop = asyncio.Event()
-        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self._metrics, self._stop)
+        moving = self.progress.working
+        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self._metrics, self._stop, moving)
 
     def stop(self) -> None:
         """Claim nothing more; what runs may end."""
@@ -99,18 +117,18 @@ class Consumer:
         turn = Turn.WORKED
         while turn is Turn.WORKED and not self._stop.is_set():
             if pause := self.circuit.wait():
-                await self._nap(pause)
+                await self._pause(pause)
                 continue
             turn = await self.turn()
             self.progress.moved(turn)
         if turn is Turn.IDLE:
             await self._sleep()
         elif turn is not Turn.WORKED:
-            await self._nap(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
+            await self._pause(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
 
     async def turn(self) -> Turn:
         """Do one batch, if there is one and nobody else has the cursor. Raises what goes wrong, all rolled back."""
-        async with self._services.database.batches.connection() as connection:
+        async with self._services.database.batch() as connection:
             claim = await cursors.claim(connection, self.handler.name, self.shard)
             if claim is None:
                 return Turn.ELSEWHERE
@@ -118,16 +136,35 @@ class Consumer:
                 raise NotMigrated(f"handler {self.handler.name} has {claim.shards} shards: run `hearken migrate`")
             if claim.paused:
                 return Turn.PAUSED
-            return Turn.WORKED if await self._runner.run(connection, claim) else Turn.IDLE
+            self.progress.working()
+            more = await self._runner.run(connection, claim)
+        self._runner.report()
+        return Turn.WORKED if more else Turn.IDLE
 
     async def _sleep(self) -> None:
+        """Wait for a commit, and go on with what it brings for as long as that takes no time."""
         self._bell.clear()
-        async with self._doorbell.asleep(self.handler.topics, self._bell) as patience:
+        async with self._doorbell.asleep(self.handler.topics, self._bell) as sleep:
             async with self._services.database.batches.connection() as connection:
                 due = await log.peek(connection, self.handler, self.shard)
-            self._metrics.sleeps.inc()
-            if await self._nap(min(patience, math.inf if due is None else due)):
-                self._metrics.wakeups.inc()
+            patience = min(sleep.patience, math.inf if due is None else due)
+            while await self._slept(patience) and sleep.unbroken and due is None:
+                self._bell.clear()
+                leaving = asyncio.get_running_loop().call_later(DOZE, sleep.leave)
+                turn = await self.turn()
+                leaving.cancel()
+                self.progress.moved(turn)
+                if turn is not Turn.IDLE or not sleep.unbroken:
+                    return
+
+    async def _slept(self, patience: float) -> bool:
+        """Sleep so long, or until the bell rings (True). Who is woken at once had better stay awake (False)."""
+        self._metrics.sleeps.inc()
+        started = time.monotonic()
+        woken = await self._nap(patience)
+        if woken:
+            self._metrics.wakeups.inc()
+        return woken and time.monotonic() - started > RESTLESS and not self._stop.is_set()
 
     async def _nap(self, seconds: float) -> bool:
         """Wait so long, or until the bell rings (True)."""
@@ -146,7 +183,7 @@ class Consumer:
 
     def _troubled(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
-        self.progress.trouble = f"{type(error).__name__}: {str(error).strip()}"
+        self.progress.trouble = None if error is None else brief(error)
         logger.warning(
             "batch rolled back, trying again",
             handler=self.handler.name,

@@ -8,31 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection
+from psycopg import AsyncClientCursor, AsyncConnection
+from psycopg.rows import dict_row
 
+from worker.database import Connection
 from worker.errors import ClaimLost, ForeignCursor, NotMigrated
 from worker.locks import claim_lock
 
-# Which database this is. Transaction ids mean nothing in another one, such as that of a restored dump.
-CLUSTER: LiteralString = """(
-    (select oid from pg_database where datname = current_database())::text || '/' ||
-    case when has_function_privilege('pg_control_system()', 'execute')
-         then (select system_identifier from pg_control_system())::text else '' end)"""
-
-LOCK: LiteralString = "select pg_try_advisory_xact_lock(%s) as claimed"
-READ: LiteralString = (
-    "select done::text as done, target::text as target, last_id, max_id, cluster = "
-    + CLUSTER
-    + """ as native, shards,
-       exists (select from hearken.parked p where p.handler = c.handler) as parked,
-       exists (select from hearken.paused p where p.handler = c.handler) as paused
-from hearken.cursors c where handler = %s and shard = %s"""
-)
+# Sent as one simple query, so that the transaction's begin costs no round trip of its own.
+CLAIM: LiteralString = """
+begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).target::text, (cursor_row).last_id,
+              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards
+from hearken.claim(%s, %s, %s)
+"""
 # The compare-and-set: whoever settles must have read the cursor as it still is.
 MOVE: LiteralString = """
 update hearken.cursors
 set done = %(done)s::pg_snapshot, target = %(target)s::pg_snapshot, last_id = %(last_id)s, max_id = %(max_id)s,
-    moved_at = now()
+    moved_at = clock_timestamp()
 where handler = %(handler)s and shard = %(shard)s and done::text = %(was_done)s and last_id = %(was_last_id)s
   and target::text is not distinct from %(was_target)s
 """
@@ -60,22 +53,21 @@ class Claim:
     paused: bool
 
 
-async def claim(connection: AsyncConnection[Any], handler: str, shard: int) -> Claim | None:
-    """Take the cursor for this transaction, or None when another worker has it.
+async def claim(connection: Connection, handler: str, shard: int) -> Claim | None:
+    """Begin a transaction and take the cursor for it, or None when another worker has it.
 
     The advisory lock assigns no transaction id, so a batch that waits holds back neither vacuum nor a snapshot.
-    The row is read by a later statement than the lock, whose snapshot could be older than the lock.
     Raises NotMigrated, ForeignCursor.
     """
-    async with connection.pipeline():
-        locked = await connection.execute(LOCK, (claim_lock(handler, shard),))
-        read = await connection.execute(READ, (handler, shard))
-        claimed, row = await locked.fetchone(), await read.fetchone()
-    if claimed is None or not claimed["claimed"]:
+    async with AsyncClientCursor(connection, row_factory=dict_row) as cursor:
+        await cursor.execute(CLAIM, (claim_lock(handler, shard), handler, shard))
+        cursor.nextset()
+        row = await cursor.fetchone()
+    if row is None or not row["claimed"]:
         return None
-    if row is None:
+    if row["done"] is None:
         raise NotMigrated(f"handler {handler} (shard {shard}) has no cursor: run `hearken migrate`")
-    if not row["native"]:
+    if row["cluster"] != connection.cluster:
         raise ForeignCursor(
             f"the cursor of {handler} was written in another database (a restored dump?): run `hearken rebase`"
         )

@@ -27,18 +27,32 @@ GRACE = 5.0
 
 SESSION: LiteralString = """
 select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),
-       set_config('idle_in_transaction_session_timeout', '0', false), set_config('timezone', 'UTC', false)
+       set_config('idle_in_transaction_session_timeout', '0', false), set_config('timezone', 'UTC', false),
+       set_config('plan_cache_mode', 'force_generic_plan', false)
 """
+CLUSTER: LiteralString = """(
+    (select oid from pg_database where datname = current_database())::text || '/' ||
+    case when has_function_privilege('pg_control_system()', 'execute')
+         then (select system_identifier from pg_control_system())::text else '' end)"""
 ORIGIN: LiteralString = "select set_config('hearken.origin', %s, false)"
 SERVER: LiteralString = "select pg_is_in_recovery() as replica, current_setting('server_version_num')::int as version"
 
 
 class Connection(AsyncConnection[DictRow]):
-    """A connection on which no call waits forever, also when the other end is silently gone."""
+    """A connection on which no call waits forever, also when the other end is silently gone.
+
+    `cluster` says which database this is: transaction ids mean nothing in another one, such as a restored dump's.
+    """
 
     call_timeout: float = 30.0 + GRACE
+    cluster: str = ""
 
-    async def wait(self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None) -> T:
+    async def wait(
+        self,
+        gen: Generator[Any, Any, T],
+        interval: float = 0.1,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> T:
         limit = self.call_timeout if timeout is None else timeout
         try:
             return await super().wait(gen, interval, timeout=limit)
@@ -64,17 +78,17 @@ class Database:
             keepalives_interval=10,
             keepalives_count=3,
         )
-        self.batches = self._pool("batches", settings.batches, autocommit=False)
-        self.work = self._pool("work", settings.connections, autocommit=True)
+        self.batches = self._pool("batches", settings.batches)
+        self.work = self._pool("work", settings.connections)
 
     def __repr__(self) -> str:
         return f"Database(batches={self._settings.batches}, connections={self._settings.connections})"
 
-    def _pool(self, name: str, size: int, *, autocommit: bool) -> AsyncConnectionPool[Connection]:
+    def _pool(self, name: str, size: int) -> AsyncConnectionPool[Connection]:
         return AsyncConnectionPool(
             self._conninfo,
             connection_class=Connection,
-            kwargs={"autocommit": autocommit, "row_factory": dict_row},
+            kwargs={"autocommit": True, "row_factory": dict_row},
             name=name,
             min_size=1,
             max_size=size,
@@ -89,8 +103,8 @@ class Database:
         milliseconds = f"{self._settings.query_timeout * 1000:.0f}"
         connection.call_timeout = self._settings.query_timeout + GRACE
         await connection.execute(SESSION, (milliseconds, milliseconds))
-        if not connection.autocommit:
-            await connection.commit()
+        row = await (await connection.execute("select " + CLUSTER + " as cluster")).fetchone()
+        connection.cluster = "" if row is None else row["cluster"]
 
     async def open(self) -> None:
         """Start filling the pools, in the background."""
@@ -105,9 +119,25 @@ class Database:
     async def connect(self) -> Connection:
         """A connection outside the pools, in autocommit. Raises psycopg.OperationalError, Unsupported."""
         connection = await Connection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
-        await self._configure(connection)
-        await self._check_server(connection)
+        try:
+            await self._configure(connection)
+            await self._check_server(connection)
+        except BaseException:
+            await connection.close()
+            raise
         return connection
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Connection]:
+        """A connection for one batch: what is begun in here is committed on leaving, or rolled back on an error."""
+        async with self.batches.connection() as connection:
+            try:
+                yield connection
+                await connection.commit()
+            except BaseException:
+                if not connection.closed:
+                    await connection.rollback()
+                raise
 
     @asynccontextmanager
     async def connection(self, origin: str | None = None) -> AsyncIterator[Connection]:

@@ -25,12 +25,15 @@ from worker.outcomes import Outcome, Park, Retry
 from worker.parking import Key, key_of
 from worker.registry import Handler
 
+ORIGIN: LiteralString = "select set_config('hearken.origin', %s, true)"
 CHECK_CONSTRAINTS: LiteralString = "set constraints all immediate"
 # Seconds that cancelled handlers get to clean up.
 CANCEL_GRACE = 1.0
 
-# What is being delivered in this task, for the log (see `logs`).
-current: contextvars.ContextVar[tuple[Handler, Change] | None] = contextvars.ContextVar("delivery", default=None)
+# What is being delivered in this task, for the log (see `logs`): one change, or a transactional handler's batch.
+current: contextvars.ContextVar[tuple[Handler, Sequence[Change]] | None] = contextvars.ContextVar(
+    "delivery", default=None
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ async def _run_key(
     for change in changes:
         if deadline.passed():
             return
-        current.set((handler, change))
+        current.set((handler, (change,)))
         started_at = time.time()
         outcome, error = await attempt(handler, partial(handler.function, change, context))
         yield Delivery(change, outcome, error, started_at=started_at)
@@ -159,6 +162,7 @@ async def run_transactional(
     handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
 ) -> list[Delivery]:
     """Deliver to a transactional handler, in the batch's transaction."""
+    await transaction.execute(ORIGIN, (handler.name,))
     started_at = time.time()
     outcome, _ = await _under_savepoint(handler, changes, services, transaction)
     if outcome is None:
@@ -180,7 +184,6 @@ async def run_transactional(
 async def _under_savepoint(
     handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
 ) -> tuple[Outcome | None, str | None]:
-    current.set((handler, changes[0]))
     context = Context(handler.name, services, transaction)
 
     async def call() -> Any:
@@ -189,10 +192,14 @@ async def _under_savepoint(
         await transaction.execute(CHECK_CONSTRAINTS)
         return result
 
-    async with transaction.transaction() as savepoint:
-        outcome, error = await attempt(handler, call)
-        if transaction.closed:
-            raise OperationalError("the connection was lost while the handler ran: the batch is rolled back")
-        if outcome is not None:
-            raise Rollback(savepoint)
+    token = current.set((handler, changes))
+    try:
+        async with transaction.transaction() as savepoint:
+            outcome, error = await attempt(handler, call)
+            if transaction.closed:
+                raise OperationalError("the connection was lost while the handler ran: the batch is rolled back")
+            if outcome is not None:
+                raise Rollback(savepoint)
+    finally:
+        current.reset(token)
     return outcome, error

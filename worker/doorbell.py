@@ -3,7 +3,7 @@
     clear the bell → take the topic's advisory lock, shared → look at the log once more → wait
 
 A writer's trigger that finds the lock taken notifies. One that ran before the lock was taken did not, but then its
-transaction is still open in a snapshot taken after the lock: while such a transaction is open, this polls for its end.
+transaction is still open to a look after the lock, or is seen in the log: while one is open, this polls for its end.
 Otherwise nothing is polled.
 """
 
@@ -20,9 +20,9 @@ from worker.database import Database
 from worker.listener import LOST, Listener
 from worker.locks import channel_of, topic_lock
 
-LOCK: LiteralString = "select pg_advisory_lock_shared(k) from unnest(%s::bigint[]) k"
+SLEEP: LiteralString = "select hearken.fall_asleep(%s) as open"
 UNLOCK: LiteralString = "select pg_advisory_unlock_shared(k) from unnest(%s::bigint[]) k"
-OPEN: LiteralString = "select array(select pg_snapshot_xip(pg_current_snapshot()))::text[] as open"
+OPEN: LiteralString = "select hearken.fall_asleep('{}') as open"
 
 # How long to sleep at most when nothing can wake us (a pooler, or no connection), in seconds.
 POLL = 0.5
@@ -32,6 +32,34 @@ FIRST_LOOK = 0.005
 LATER_LOOK = 0.02
 SHARE_OF_AGE = 1 / 60
 LONGEST_LOOK = 1.0
+
+
+class Sleep:
+    """One consumer's being asleep, from when its bell is up until it leaves."""
+
+    def __init__(self, doorbell: Doorbell, topics: Sequence[str], bell: asyncio.Event) -> None:
+        self.heard = False
+        self._doorbell = doorbell
+        self._topics = topics
+        self._bell = bell
+        self._left = False
+        doorbell.enter(topics, bell)
+
+    @property
+    def patience(self) -> float:
+        """Seconds one may sleep at most."""
+        return math.inf if self.heard else POLL
+
+    @property
+    def unbroken(self) -> bool:
+        """Whether every commit since the beginning has rung the bell, so that there is nothing else to look at."""
+        return self.heard and not self._left and self._doorbell.shows(self._topics)
+
+    def leave(self) -> None:
+        """Let writers know that they need not notify any more."""
+        if not self._left:
+            self._left = True
+            self._doorbell.leave(self._topics, self._bell)
 
 
 class Doorbell:
@@ -56,21 +84,34 @@ class Doorbell:
                 task.cancel()
 
     @asynccontextmanager
-    async def asleep(self, topics: Sequence[str], bell: asyncio.Event) -> AsyncIterator[float]:
-        """While inside, a commit on one of the topics sets `bell`. Yields the seconds one may sleep at most.
+    async def asleep(self, topics: Sequence[str], bell: asyncio.Event) -> AsyncIterator[Sleep]:
+        """While inside, and until `leave`, a commit on one of the topics sets `bell`.
 
         The caller clears the bell before, looks at the log inside, and only then waits.
         """
+        sleep = Sleep(self, topics, bell)
+        try:
+            sleep.heard = await self._lock(topics)
+            yield sleep
+        finally:
+            sleep.leave()
+
+    def enter(self, topics: Sequence[str], bell: asyncio.Event) -> None:
+        """Have `bell` rung for these topics."""
         self._wanted.update(topics)
         for topic in topics:
             self._sleepers[topic].add(bell)
-        try:
-            yield math.inf if await self._lock(topics) else POLL
-        finally:
-            self._wanted.subtract(topics)
-            for topic in topics:
-                self._sleepers[topic].discard(bell)
-            self._run_once("unlock", self._unlock)
+
+    def leave(self, topics: Sequence[str], bell: asyncio.Event) -> None:
+        """Have it rung no more; the locks that nobody needs now are let go."""
+        self._wanted.subtract(topics)
+        for topic in topics:
+            self._sleepers[topic].discard(bell)
+        self._run_once("unlock", self._unlock)
+
+    def shows(self, topics: Sequence[str]) -> bool:
+        """Whether writers on all these topics can see that someone sleeps."""
+        return self.listener.state == "listening" and self._locked.issuperset(topics)
 
     def _ring(self, channel: str) -> None:
         for bell in self._sleepers[self._topics[channel]]:
@@ -91,11 +132,10 @@ class Doorbell:
             return False
         try:
             async with self._locking:
-                if missing := [topic for topic in topics if topic not in self._locked]:
-                    await self.listener.execute(LOCK, ([topic_lock(topic) for topic in missing],))
-                    self._locked.update(missing)
-            # Only a later statement than the lock's has a snapshot that is surely younger than it.
-            self._open |= await self._look()
+                missing = [topic for topic in topics if topic not in self._locked]
+                rows = await self.listener.execute(SLEEP, ([topic_lock(topic) for topic in missing],))
+                self._locked.update(missing)
+            self._open.update(rows[0]["open"])
         except LOST:
             return False
         if self._open:

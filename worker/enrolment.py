@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from worker.cursors import CLUSTER
+from worker.database import CLUSTER
 from worker.errors import MigrationError
 from worker.locks import claim_lock
 from worker.registry import Handler

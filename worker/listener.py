@@ -14,6 +14,7 @@ import structlog
 from psycopg import Error, sql
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from worker.brief import brief
 from worker.database import Connection, Database
 from worker.errors import DatabaseError
 
@@ -67,7 +68,7 @@ class Listener:
                 await retrying(self._connect)
                 await self._prove()
             except LOST as error:
-                logger.warning("listener lost, connecting anew", reason=str(error).strip())
+                logger.warning("listener lost, connecting anew", reason=brief(error))
             finally:
                 await self._disconnect()
 
@@ -129,20 +130,24 @@ class Listener:
 
     def _watch(self, connection: Connection, *, on: bool) -> None:
         loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
         if on and not connection.closed:
             loop.add_reader(self._socket, self._readable, connection)
-        elif not on:
-            loop.remove_reader(self._socket)
+            # What came in together with the statement's answer is off the socket already.
+            self._take(connection)
 
     def _readable(self, connection: Connection) -> None:
         """Something came in between two statements: notifications, or the end of the connection."""
         try:
             connection.pgconn.consume_input()
-            while notify := connection.pgconn.notifies():
-                self._receive(notify.relname.decode())
+            self._take(connection)
         except Error:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._broken.set()
+
+    def _take(self, connection: Connection) -> None:
+        while notify := connection.pgconn.notifies():
+            self._receive(notify.relname.decode())
 
     def _receive(self, channel: str) -> None:
         if channel == self._self_channel:
@@ -153,7 +158,8 @@ class Listener:
 
 def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
-    logger.warning("listener cannot connect, trying again", tries=state.attempt_number, reason=str(error).strip())
+    reason = None if error is None else brief(error)
+    logger.warning("listener cannot connect, trying again", tries=state.attempt_number, reason=reason)
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

@@ -29,3 +29,8 @@ def claim_lock(handler: str, shard: int) -> int:
 def migration_lock() -> int:
     """Held by whoever is migrating."""
     return _key("migrate")
+
+
+def retention_lock() -> int:
+    """Held by the one transaction that is making or dropping a partition."""
+    return _key("retention")

@@ -23,9 +23,26 @@ from (select e.id from hearken.events e
       select e.id from hearken.events e
       where e.topic = any(%(topics)s) and e.tx = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot)))) unseen
 """
-# Scanned and wanted are told apart outside the limit: a filter inside it is badly estimated, and ends in a
+# Whether an event of its topics is one the handler (and shard) asked for.
+WANTED: LiteralString = """(
+    origin is distinct from %(handler)s and (target is null or %(handler)s = any(target))
+    and (op = 'snapshot' or op = any(%(ops)s))
+    and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
+    and (%(shards)s = 1 or (hashtextextended(coalesce(key, ''), 0) & 2147483647) %% %(shards)s = %(shard)s))"""
+# Scanned and wanted are told apart outside the limits: a filter inside one is badly estimated, and ends in a
 # sequential scan. What is not wanted comes back without its rows, to say how far the scan went.
-BATCH: LiteralString = """
+JUDGED: LiteralString = (
+    """
+judged as (select s.*, """
+    + WANTED
+    + """ as wanted from scanned s)
+select id, at, topic, op, key, case when wanted then old::text end, case when wanted then new::text end,
+       case when wanted then note::text end, replay_of, wanted, pg_current_snapshot()::text
+from judged order by id
+"""
+)
+BATCH: LiteralString = (
+    """
 with scanned as materialized (
     select e.* from unnest(%(topics)s::text[]) t (topic)
     cross join lateral (
@@ -34,19 +51,25 @@ with scanned as materialized (
           and pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
           and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
         order by e.id limit %(limit)s) e
-    order by e.id limit %(limit)s),
-judged as (
-    select s.*,
-           origin is distinct from %(handler)s and (target is null or %(handler)s = any(target))
-           and (op = 'snapshot' or op = any(%(ops)s))
-           and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
-           and (%(shards)s = 1
-                or (hashtextextended(coalesce(key, ''), 0) & 2147483647) %% %(shards)s = %(shard)s) as wanted
-    from scanned s)
-select id, at, topic, op, key, case when wanted then old::text end, case when wanted then new::text end,
-       case when wanted then note::text end, replay_of, wanted
-from judged order by id
-"""
+    order by e.id limit %(limit)s),"""
+    + JUDGED
+)
+# Most windows are small: this reads one whole, if there are fewer than `limit` events in it, without opening it first.
+RECENT: LiteralString = (
+    """
+with scanned as materialized (
+    select e.* from unnest(%(topics)s::text[]) t (topic)
+    cross join lateral (
+        select * from hearken.events e
+        where e.topic = t.topic and e.tx >= pg_snapshot_xmax(%(done)s::pg_snapshot)
+        order by e.tx limit %(limit)s) e
+    union all
+    select e.* from unnest(%(topics)s::text[]) t (topic)
+    cross join unnest(array(select pg_snapshot_xip(%(done)s::pg_snapshot))) x (tx)
+    cross join lateral (
+        select * from hearken.events e where e.topic = t.topic and e.tx = x.tx limit %(limit)s) e),"""
+    + JUDGED
+)
 # Looked at before sleeping: takes no lock, writes nothing.
 PEEK: LiteralString = """
 select c.target is not null
@@ -54,7 +77,9 @@ select c.target is not null
        or exists (select from hearken.events e
                   where e.topic = any(%(topics)s) and e.tx = any(array(select pg_snapshot_xip(c.done)))) as work,
        (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
-        where p.handler = c.handler and p.state = 'due') as due_in
+        where p.handler = c.handler and p.state = 'due'
+          and (c.shards = 1
+               or (hashtextextended(coalesce(p.key, ''), 0) & 2147483647) %% c.shards = c.shard)) as due_in
 from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s
 """
 
@@ -67,29 +92,32 @@ class Batch:
     then: Position
 
 
-def limit_of(handler: Handler, size: int) -> int:
-    """How many rows to scan for about `size` events: a shard wants only its part of them."""
-    return size * handler.shards
-
-
 async def read_batch(
     connection: AsyncConnection[Any], handler: Handler, shard: int, position: Position, size: int
 ) -> Batch | None:
     """The next batch after `position`, opening a window when none is open; None when there is nothing new."""
+    limit = size * handler.shards  # a shard wants only its part of what is scanned
     window = position
     if position.target is None:
-        opened = await _open(connection, handler, position)
-        if opened is None:
+        rows = await _read(connection, RECENT, _parameters(handler, shard, position, limit))
+        if not rows:
             return None
-        window = opened
-    limit = limit_of(handler, size)
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(BATCH, _parameters(handler, shard, window, limit))
-        rows = await cursor.fetchall()
+        if len(rows) < limit:
+            return Batch([to_change(row) for row in rows if row[9]], Position(done=rows[0][10]))
+        window = await _open(connection, handler, position)
+    rows = await _read(connection, BATCH, _parameters(handler, shard, window, limit))
     changes = [to_change(row) for row in rows if row[9]]
     if len(rows) < limit:
         return Batch(changes, Position(done=window.target or window.done))
     return Batch(changes, replace(window, last_id=rows[-1][0]))
+
+
+async def _read(
+    connection: AsyncConnection[Any], query: LiteralString, parameters: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
 
 
 async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int) -> float | None:
@@ -103,13 +131,13 @@ async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int) -
     return None if due_in is None else max(0.0, due_in)
 
 
-async def _open(connection: AsyncConnection[Any], handler: Handler, position: Position) -> Position | None:
+async def _open(connection: AsyncConnection[Any], handler: Handler, position: Position) -> Position:
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(WINDOW, {"topics": handler.topics, "done": position.done})
         row = await cursor.fetchone()
     assert row is not None  # noqa: S101  # an aggregate has one row
     first, last, target = row
-    return None if first is None else Position(position.done, target, first - 1, last)
+    return Position(position.done, target, first - 1, last)
 
 
 def _parameters(handler: Handler, shard: int, window: Position, limit: int) -> dict[str, Any]:

@@ -1,8 +1,14 @@
-"""What Prometheus is told. Labels are names of handlers and destinations, never a row's values."""
+"""What Prometheus is told of what happened. Labels are names of handlers, never a row's values.
+
+How things stand at the moment of asking (lag, pools, doorbell) is in `gauges`. What a system of `handlers` has to tell,
+it puts into prometheus_client's default registry, which /metrics shows too.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter
+
+from worker.distribution import Distribution
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 3600)
 SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
@@ -16,10 +22,10 @@ class HandlerMetrics:
         self.failed = metrics.failed.labels(handler)
         self.parked = metrics.parked.labels(handler)
         self.dead = metrics.dead.labels(handler)
-        self.latency = metrics.latency.labels(handler)
-        self.batch = metrics.batch.labels(handler)
         self.sleeps = metrics.sleeps.labels(handler)
         self.wakeups = metrics.wakeups.labels(handler)
+        self.latency = metrics.latency.of(handler)
+        self.batch = metrics.batch.of(handler)
 
 
 class Metrics:
@@ -33,25 +39,20 @@ class Metrics:
         self.dead = self._counter("dead", "Events that only a person can mend")
         self.sleeps = self._counter("sleeps", "Times a consumer found nothing and slept")
         self.wakeups = self._counter("wakeups", "Times a sleeping consumer was woken by a commit")
-        self.latency = Histogram(
-            "hearken_commit_to_handler_seconds",
+        self.latency = self._distribution(
+            "commit_to_handler_seconds",
             "From the capture of an event to the call of its handler, first attempts only",
-            ["handler"],
-            buckets=SECONDS,
-            registry=self.registry,
+            SECONDS,
         )
-        self.batch = Histogram(
-            "hearken_batch_events", "Events per batch", ["handler"], buckets=SIZES, registry=self.registry
-        )
-        self.lag = Gauge(
-            "hearken_lag_seconds", "Age of the oldest undelivered event", ["handler"], registry=self.registry
-        )
-        self.pool = Gauge(
-            "hearken_pool_connections", "Connections by pool and state", ["pool", "state"], registry=self.registry
-        )
+        self.batch = self._distribution("batch_events", "Events per batch", SIZES)
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"hearken_{name}", text, ["handler"], registry=self.registry)
+
+    def _distribution(self, name: str, text: str, bounds: tuple[float, ...]) -> Distribution:
+        distribution = Distribution(f"hearken_{name}", text, bounds)
+        self.registry.register(distribution)
+        return distribution
 
     def of(self, handler: str) -> HandlerMetrics:
         """The series of one handler; they exist, at zero, from here on."""

@@ -1,7 +1,7 @@
 """`hearken migrate`: brings the database to what the code declares: SQL files, then cursors, then triggers.
 
 In that order, because a trigger without a cursor behind it would capture what a new handler never sees. Each part is
-safe to run again, and to run from many processes at once.
+safe to run again, and to run from many processes at once. The log's first partitions are made here too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
+import structlog
 from psycopg import AsyncConnection, errors
 from psycopg.rows import tuple_row
 
@@ -18,6 +19,9 @@ from worker.capture import TriggerStatus, trigger_status
 from worker.enrolment import Enrolment, enrol, enrolled, plan_enrolment
 from worker.errors import MigrationError, NotMigrated
 from worker.registry import Handler, Registry
+from worker.retention import Partition, make_partitions
+
+logger = structlog.get_logger("migrate")
 
 LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
 
@@ -29,9 +33,10 @@ class Pending:
     migrations: list[migrations.Migration] = field(default_factory=list)
     enrolments: list[Enrolment] = field(default_factory=list)
     triggers: list[TriggerStatus] = field(default_factory=list)
+    partitions: list[Partition] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.migrations or self.enrolments or self.triggers)
+        return bool(self.migrations or self.enrolments or self.triggers or self.partitions)
 
     def lines(self) -> list[str]:
         """One line each, for a person."""
@@ -39,7 +44,18 @@ class Pending:
             *(f"migration {m}" for m in self.migrations),
             *(f"handler {e.handler.name}: {e.text}" for e in self.enrolments),
             *map(str, self.triggers),
+            *(f"partition hearken.{p.name}" for p in self.partitions),
         ]
+
+    def script(self) -> str:
+        """The SQL that `migrate` would run. Cursors are made by code: they are comments here."""
+        parts = [migrations.script(m) for m in self.migrations]
+        if self.migrations:
+            parts.append("-- Then cursors, triggers and partitions, which are known once these files are applied.\n")
+        parts += [f"-- handler {e.handler.name}: {e.text}\n" for e in self.enrolments]
+        parts += ["".join(f"{statement};\n" for statement in t.statements) for t in self.triggers]
+        parts += ["".join(f"{statement.as_string()};\n" for statement in p.statements()) for p in self.partitions]
+        return "\n".join(parts)
 
 
 async def find_pending(connection: AsyncConnection[Any], registry: Registry) -> Pending:
@@ -64,7 +80,15 @@ async def migrate(connection: AsyncConnection[Any], registry: Registry) -> Pendi
         await enrol(connection, enrolment)
     for status in todo.triggers:
         await _install(connection, status)
-    return Pending(applied, todo.enrolments, todo.triggers)
+    return Pending(applied, todo.enrolments, todo.triggers, await _first_partitions(connection))
+
+
+async def _first_partitions(connection: AsyncConnection[Any]) -> list[Partition]:
+    try:
+        return await make_partitions(connection)
+    except errors.LockNotAvailable:
+        logger.warning("the log is in use, its partitions are left for the worker to make")
+        return []
 
 
 async def require_migrated(connection: AsyncConnection[Any], registry: Registry) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, Error
+from psycopg import AsyncConnection, Error, sql
 from psycopg.rows import tuple_row
 
 from worker.errors import MigrationError
@@ -33,8 +33,10 @@ create table if not exists hearken.migrations (
 """
 LEDGER_EXISTS: LiteralString = "select to_regclass('hearken.migrations') is not null"
 APPLIED: LiteralString = "select area, version, checksum from hearken.migrations"
-RECORD: LiteralString = "insert into hearken.migrations (area, version, name, checksum) values (%s, %s, %s, %s)"
+RECORD = sql.SQL("insert into hearken.migrations (area, version, name, checksum) values ({}, {}, {}, {})")
 LOCK: LiteralString = "select pg_advisory_xact_lock(%s)"
+# Others queue behind DDL that waits for a table's lock.
+LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Migration:
     area: str
     version: int
     name: str
-    sql: str = field(repr=False)
+    text: str = field(repr=False)
 
     @property
     def checksum(self) -> str:
-        return hashlib.sha256(self.sql.encode()).hexdigest()
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def __str__(self) -> str:
         return f"schema/{self.area}/{self.version:04}_{self.name}.sql"
@@ -102,14 +104,25 @@ async def apply(connection: AsyncConnection[Any], migrations: list[Migration]) -
     return [m for m in await pending(connection, migrations) if await _apply_one(connection, m)]
 
 
+def script(migration: Migration) -> str:
+    """What applying the file alone would run, for someone who runs it by hand."""
+    record = _record(migration).as_string()
+    return f"-- {migration}\nbegin;{LEDGER.rstrip()};\n{migration.text.strip()}\n{record};\ncommit;\n"
+
+
+def _record(migration: Migration) -> sql.Composed:
+    return RECORD.format(migration.area, migration.version, migration.name, migration.checksum)
+
+
 async def _apply_one(connection: AsyncConnection[Any], migration: Migration) -> bool:
     try:
         async with connection.transaction():
             await connection.execute(LOCK, (migration_lock(),))
             if not await pending(connection, [migration]):
                 return False
-            await connection.execute(migration.sql.encode())
-            await connection.execute(RECORD, (migration.area, migration.version, migration.name, migration.checksum))
+            await connection.execute(LOCK_TIMEOUT)
+            await connection.execute(migration.text.encode())
+            await connection.execute(_record(migration))
     except Error as error:
         raise MigrationError(f"{migration} failed, nothing of it was kept: {str(error).strip()}") from error
     return True

@@ -20,6 +20,7 @@ from worker.errors import ConfigurationError, DeclarationError
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 Factory = Callable[..., AsyncIterator[Any]]
 Check = Callable[..., Awaitable[str]]
+StandInFactory = Callable[..., AsyncIterator[dict[str, str]]]
 
 CHANGES = ("insert", "update", "delete", "truncate")
 
@@ -102,6 +103,20 @@ def _check_subscription(name: str, subscription: Subscription) -> None:
         raise _refuse(name, f"columns {sorted(both)} stand in both watch= and exclude=")
 
 
+@dataclass(frozen=True)
+class StandIn:
+    """A local server in place of an outside system, for `hearken dev`; not used where the variable `unless` is set.
+
+    harmless        how values of `unless` begin that lead to test data; `dev` refuses any other
+    start(folder)   an async generator that yields the environment variables that lead to it, once
+    """
+
+    name: str
+    unless: str
+    harmless: tuple[str, ...]
+    start: StandInFactory
+
+
 class Registry:
     """A set of declarations. The module's `on`, `resource` and `readiness` fill the process's own one."""
 
@@ -109,7 +124,9 @@ class Registry:
         self.handlers: dict[str, Handler] = {}
         self.resources: list[Resource] = []
         self.checks: list[Readiness] = []
-        self.areas: list[str] = []
+        self.stand_ins: list[StandIn] = []
+        self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
+        self.commands: list[Any] = []
 
     def on(
         self,
@@ -191,19 +208,52 @@ class Registry:
 
         return declare
 
+    def stand_in(
+        self, name: str, *, unless: str, harmless: Iterable[str]
+    ) -> Callable[[StandInFactory], StandInFactory]:
+        """Declare a local server for `hearken dev`: an async generator over `(folder: Path)`; see `StandIn`."""
+
+        def declare(start: StandInFactory) -> StandInFactory:
+            self.stand_ins.append(StandIn(name, unless, tuple(harmless), start))
+            return start
+
+        return declare
+
+    def demo(self, name: str) -> Callable[[Function], Function]:
+        """Declare what `hearken dev --demo` plays for a system: `async def play(stage)`; see `dev.demo`."""
+
+        def declare(play: Function) -> Function:
+            self.demos[name] = play
+            return play
+
+        return declare
+
+    def command(self, command: Any) -> Any:
+        """Add a click command (or group) of a system to `hearken`."""
+        self.commands.append(command)
+        return command
+
     def load(self, modules: Iterable[str]) -> None:
         """Import the modules named (packages with what is directly in them) so that their declarations are known.
 
         Raises ConfigurationError when a module cannot be found.
         """
         for name in modules:
-            for module in _import(name):
-                if module.__name__.startswith("handlers."):
-                    self.areas.append(module.__name__.removeprefix("handlers."))
+            import_modules(name)
+
+    @property
+    def areas(self) -> list[str]:
+        """The folders of `schema/` that belong to what is declared: that of handlers/NAME is schema/NAME."""
+        functions = [r.factory for r in self.resources] + [h.function for h in self.handlers.values()]
+        modules = [function.__module__.split(".") for function in functions]
+        return sorted({names[1] for names in modules if names[0] == "handlers" and len(names) > 1})
 
 
-def _import(name: str) -> list[ModuleType]:
-    """The module; for the package `handlers` itself, every module and package directly in it."""
+def import_modules(name: str) -> list[ModuleType]:
+    """The module; for the package `handlers` itself, every module and package directly in it.
+
+    Raises ConfigurationError when it cannot be found.
+    """
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -219,3 +269,6 @@ registry = Registry()
 on = registry.on
 resource = registry.resource
 readiness = registry.readiness
+stand_in = registry.stand_in
+demo = registry.demo
+command = registry.command

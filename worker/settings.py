@@ -16,15 +16,25 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from worker.errors import ConfigurationError
 
 
-class Settings(BaseSettings):
-    """The engine's settings. Times are in seconds."""
+class HandlersSetting(BaseSettings):
+    """Which modules declare the handlers: read first, because their resources bring settings of their own."""
 
     model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True, populate_by_name=True)
+
+    handlers: str = Field(default="handlers", alias="HEARKEN_HANDLERS")
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules whose handlers run."""
+        return [name.strip() for name in self.handlers.split(",") if name.strip()]
+
+
+class Settings(HandlersSetting):
+    """The engine's settings. Times are in seconds."""
 
     database_url: SecretStr = Field(alias="DATABASE_URL")
     port: int | None = Field(None, alias="PORT", ge=0, le=65535)
     host: str | None = Field(None, alias="HEARKEN_HOST")
-    handlers: str = Field("handlers", alias="HEARKEN_HANDLERS")
     log_level: str = Field("info", alias="HEARKEN_LOG_LEVEL", pattern="^(debug|info|warning|error)$")
     batches: int = Field(4, alias="HEARKEN_BATCHES", ge=1, le=500)
     connections: int = Field(4, alias="HEARKEN_CONNECTIONS", ge=1, le=500)
@@ -46,19 +56,19 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def modules(self) -> list[str]:
-        """The modules whose handlers run."""
-        return [name.strip() for name in self.handlers.split(",") if name.strip()]
-
-    @property
     def address(self) -> tuple[str, int]:
         """Where HTTP listens: loopback:8080, or every interface at PORT when the platform gives one."""
         host = self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")  # noqa: S104  # PORT asks for it
         return host, 8080 if self.port is None else self.port
 
 
-def read_settings(classes: Iterable[type[BaseSettings]]) -> dict[type[BaseSettings], Any]:
-    """Read every class from the environment. Raises ConfigurationError naming all that is missing or wrong at once."""
+def read_settings(
+    classes: Iterable[type[BaseSettings]], known: Iterable[type[BaseSettings]] = ()
+) -> dict[type[BaseSettings], Any]:
+    """Read every class from the environment; those `known` are not needed here, but their variables may be set.
+
+    Raises ConfigurationError naming all that is missing or wrong at once.
+    """
     values: dict[type[BaseSettings], Any] = {}
     problems: list[str] = []
     wanted = list(dict.fromkeys(classes))
@@ -67,7 +77,7 @@ def read_settings(classes: Iterable[type[BaseSettings]]) -> dict[type[BaseSettin
             values[settings_class] = settings_class()
         except ValidationError as error:
             problems += _problems(error)
-    problems += _misspelt(wanted)
+    problems += _misspelt([*wanted, *known])
     if problems:
         raise ConfigurationError(
             "settings are missing or wrong:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))

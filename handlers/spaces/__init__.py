@@ -66,9 +66,7 @@ def _claimed(row: dict[str, Any] | None, change: Change) -> str | None:
     return state.get("stripe_product_id") or None
 
 
-async def _agree(
-    client: Stripe, subject: _Subject, change: Change, ctx: Context
-) -> tuple[str | None, str | None]:
+async def _agree(client: Stripe, subject: _Subject, change: Change, ctx: Context) -> tuple[str | None, str | None]:
     """Look and write what differs, again for as long as Stripe turns out not to be as it was seen.
 
     Returns the ids of the product and of its price, None where there is none.
@@ -106,9 +104,7 @@ def _ids(listing: Listing | None, has: Catalogue, new_price: str | None) -> tupl
     return has.product.id if has.product else listing.key, kept.id if kept else new_price
 
 
-async def _write_back(
-    row: dict[str, Any], product_id: str | None, price_id: str | None, ctx: Context
-) -> None:
+async def _write_back(row: dict[str, Any], product_id: str | None, price_id: str | None, ctx: Context) -> None:
     """Put the ids into the row, where they differ from what was read.
 
     Only over the ids that were read: if they have changed since, that change has an event of its own.

@@ -38,7 +38,5 @@ async def stripe_account(client: Stripe) -> str:
     except StripeOutcome as error:
         raise CheckFailed(error.reason) from None
     except TimeoutError:
-        raise CheckFailed(
-            "Stripe has not yet said which account STRIPE_SECRET_KEY is for: look again"
-        ) from None
-    return f"account {account}, {client.settings.mode} mode"
+        raise CheckFailed("Stripe has not yet said which account STRIPE_SECRET_KEY is for: look again") from None
+    return f"account {account}, {client.settings.mode} mode, at {client.settings.api_base}"

@@ -69,9 +69,7 @@ class Down(StripeOutcome, Unavailable):
 
     result = "down"
 
-    def __init__(
-        self, reason: str, *, wait: float | None = None, definite: bool = False, again: bool = True
-    ) -> None:
+    def __init__(self, reason: str, *, wait: float | None = None, definite: bool = False, again: bool = True) -> None:
         super().__init__(reason, after=wait)
         self.wait = wait
         self.definite = definite

@@ -41,7 +41,8 @@ class StripeSettings(BaseSettings):
 
     key        required; a test or a live key
     api_base   where the API is; Stripe's own by default
-    rps        requests a second, for the whole process (what Stripe allows: https://docs.stripe.com/rate-limits)
+    rps        requests a second, for the whole process (what Stripe allows: https://docs.stripe.com/rate-limits);
+               with fewer than 5, the events that are handled side by side would outlast their timeout
     currency   the currency of every price, as a lower-case ISO code
     prefix     what product ids and price lookup keys begin with
     timeout    seconds for one request, from connecting to the last byte
@@ -51,12 +52,12 @@ class StripeSettings(BaseSettings):
 
     key: Annotated[SecretStr, AfterValidator(_secret_key)] = Field(alias="STRIPE_SECRET_KEY")
     api_base: Annotated[str, AfterValidator(_api_base)] = Field(
-        "https://api.stripe.com", alias="STRIPE_API_BASE"
+        default="https://api.stripe.com", alias="STRIPE_API_BASE"
     )
-    rps: float = Field(20, alias="HEARKEN_STRIPE_RPS", gt=0, allow_inf_nan=False)
-    currency: Annotated[str, AfterValidator(_currency)] = Field("eur", alias="HEARKEN_STRIPE_CURRENCY")
-    prefix: str = Field("space_", alias="HEARKEN_STRIPE_PREFIX", pattern=r"^[A-Za-z0-9_-]{1,100}$")
-    timeout: float = Field(10, alias="HEARKEN_STRIPE_TIMEOUT", gt=0, allow_inf_nan=False)
+    rps: float = Field(default=20, alias="HEARKEN_STRIPE_RPS", ge=5, allow_inf_nan=False)
+    currency: Annotated[str, AfterValidator(_currency)] = Field(default="eur", alias="HEARKEN_STRIPE_CURRENCY")
+    prefix: str = Field(default="space_", alias="HEARKEN_STRIPE_PREFIX", pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    timeout: float = Field(default=10, alias="HEARKEN_STRIPE_TIMEOUT", gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _no_live_key_in_clear_text(self) -> StripeSettings:

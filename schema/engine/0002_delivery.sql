@@ -64,3 +64,33 @@ create index effects_base on hearken.effects (base);
 create index effects_key on hearken.effects (topic, key);
 
 comment on column hearken.effects.base is 'handler:key:step:hash of the parameters; with :generation it is the idempotency key.';
+
+-- Take a cursor for this transaction and read it. Two statements in one round trip: the row must be read with a
+-- snapshot younger than the lock, which a single statement does not have.
+create function hearken.claim(lock bigint, its_handler text, its_shard integer)
+returns table (claimed boolean, cursor_row hearken.cursors, parked boolean, paused boolean)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+begin
+    claimed := pg_try_advisory_xact_lock(lock);
+    if claimed then
+        select c.* into cursor_row from hearken.cursors c where c.handler = its_handler and c.shard = its_shard;
+        parked := exists (select from hearken.parked p where p.handler = its_handler);
+        paused := exists (select from hearken.paused p where p.handler = its_handler);
+    end if;
+    return next;
+end $$;
+
+-- Show writers that someone sleeps, and tell which transactions are open after the locks were taken. Asked of pg_locks,
+-- because a snapshot does not list the newest ones: those from its xmax on.
+create function hearken.fall_asleep(locks bigint[]) returns text[]
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+declare
+    open text[];
+begin
+    perform pg_advisory_lock_shared(l) from unnest(locks) l;
+    select array_agg(l.transactionid::text) into open from pg_locks l
+    where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted;
+    return coalesce(open, '{}');
+end $$;

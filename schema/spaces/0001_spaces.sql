@@ -31,5 +31,12 @@ begin
             using hint = 'Add them, for example: alter table public.spaces add column stripe_product_id text, '
                          'add column stripe_price_id text.';
     end if;
+    if not exists (
+        select from pg_index join pg_attribute on attrelid = indrelid and attname = 'id'
+        where indrelid = 'public.spaces'::regclass and indisprimary and indnkeyatts = 1 and indkey[0] = attnum
+    ) then
+        raise exception 'the primary key of public.spaces is not (id)'
+            using hint = 'For example: alter table public.spaces add primary key (id).';
+    end if;
 end
 $$;

@@ -16,3 +16,4 @@ class Space(BaseModel):
     description: str | None
     capacity: int | None
     price_per_hour: Decimal
+    is_active: bool

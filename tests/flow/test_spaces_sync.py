@@ -221,6 +221,34 @@ async def test_ids_are_not_written_over_a_newer_change_of_them(shop: Shop) -> No
     await in_agreement(shop, key, 2500)
 
 
+async def test_a_product_that_appears_meanwhile_is_adopted(shop: Shop) -> None:
+    """Somebody makes the product between our look and our write: Stripe refuses a second one, and theirs is used."""
+    key = await shop.put()
+    gate = shop.server.hold("GET", "/v1/products/*")
+    running = asyncio.create_task(shop.sync(key))
+    await gate.reached
+    params = {"id": f"space_{key}", "name": "Theirs"}
+    await shop.client.write("product.create", shop.client.api.products.create_async, params=params, key="k")
+    gate.release()
+    await running
+    await in_agreement(shop, key, 2500)
+
+
+async def test_a_product_that_vanishes_meanwhile_is_made_anew(shop: Shop) -> None:
+    """Somebody deletes the row's product between our look and our write: the space gets one of its own."""
+    params = {"id": "prod_legacy", "name": "Old"}
+    await shop.client.write("product.create", shop.client.api.products.create_async, params=params, key="k")
+    key = await shop.put(stripe_product_id="prod_legacy")
+    gate = shop.server.hold("GET", "/v1/prices")
+    running = asyncio.create_task(shop.sync(key))
+    await gate.reached
+    await shop.client.api.products.delete_async("prod_legacy")
+    gate.release()
+    await running
+    product_id, _ = await in_agreement(shop, key, 2500)
+    assert product_id == f"space_{key}"
+
+
 async def test_a_product_without_description_and_capacity(shop: Shop) -> None:
     """NULL columns are no fields at Stripe, and columns that become NULL unset them."""
     key = await shop.put(description=None, capacity=None)

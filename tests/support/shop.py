@@ -5,6 +5,7 @@ For tests of the handler alone; those of the whole way from a commit to Stripe r
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,13 +32,13 @@ FAST = 0.001
 def stripe_settings(server: LocalStripe, **changed: Any) -> StripeSettings:
     """Settings for the local Stripe: no pace to speak of, and a short timeout."""
     values = {"key": server.key, "api_base": server.url, "rps": 10_000, "timeout": 5.0}
-    return StripeSettings(**{**values, **changed})
+    return StripeSettings.model_validate({**values, **changed})
 
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[Database]:
     """The engine's connections to `url`."""
-    database = Database(Settings(database_url=url))
+    database = Database(Settings.model_validate({"DATABASE_URL": url}))
     await database.open()
     try:
         yield database
@@ -92,7 +93,7 @@ class Shop:
         async with self.database.connection() as connection:
             await connection.execute(statement, {**columns, "id": key})
 
-    async def row(self, key: int) -> dict[str, Any] | None:
+    async def row(self, key: int | str) -> dict[str, Any] | None:
         """The row as it is now."""
         return await self.context.row(self._change(key, "update"))
 
@@ -104,13 +105,9 @@ class Shop:
         assert row is not None
         return row
 
-    async def sync(self, key: int, op: Op = "update", old: Mapping[str, Any] | None = None) -> None:
+    async def sync(self, key: int | str, op: Op = "update", old: Mapping[str, Any] | None = None) -> None:
         """Deliver one event to the handler; `old` is the row that a delete has taken away."""
-        ids = (
-            None
-            if old is None
-            else b'{"stripe_product_id": "%s"}' % (old["stripe_product_id"] or "").encode()
-        )
+        ids = None if old is None else json.dumps({"stripe_product_id": old["stripe_product_id"]})
         await sync_space(self._change(key, op, ids), self.context)
 
     async def settle(self, key: int, op: Op = "update", old: Mapping[str, Any] | None = None) -> int:
@@ -123,11 +120,9 @@ class Shop:
             return attempt
         raise AssertionError("the handler did not come to an end")
 
-    def _change(self, key: int, op: Op, old_json: bytes | None = None) -> Change:
+    def _change(self, key: int | str, op: Op, old_json: str | None = None) -> Change:
         topic = "public.spaces"
-        return Change(
-            id=next(self._ids), at=datetime.now(UTC), topic=topic, op=op, key=str(key), old_json=old_json
-        )
+        return Change(id=next(self._ids), at=datetime.now(UTC), topic=topic, op=op, key=str(key), old_json=old_json)
 
     def writes(self) -> list[Call]:
         """The writes that Stripe was asked for since the last `server.calls.clear()`."""

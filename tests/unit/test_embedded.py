@@ -94,9 +94,7 @@ def _somebody_on(port: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("version", [16, 18])
-def test_each_version_runs_below_a_directory_closed_to_others(
-    closed_directory: Path, version: Version
-) -> None:
+def test_each_version_runs_below_a_directory_closed_to_others(closed_directory: Path, version: Version) -> None:
     """A checkout with a space in its path and below a home of mode 700 is no obstacle, for root neither."""
     before = closed_directory.stat()
     with EmbeddedPostgres(closed_directory / "not yet there" / "postgres", version=version) as server:
@@ -256,9 +254,7 @@ def test_no_url_before_the_start(server_directory: Path) -> None:
         _ = EmbeddedPostgres(server_directory).url
 
 
-def test_a_missing_wheel_says_what_to_install(
-    server_directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_wheel_says_what_to_install(server_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever lacks the programs learns both ways on: install them, or bring a database."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EmbeddedPostgresError, match=r"uv sync.*DATABASE_URL"):

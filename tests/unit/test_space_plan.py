@@ -104,8 +104,8 @@ prices = st.lists(
 
 @st.composite
 def catalogues(draw: st.DrawFn) -> Catalogue:
-    active = draw(prices)
-    if active and draw(st.booleans()):
+    active, listed = draw(st.tuples(prices, st.booleans()))
+    if active and listed:
         active[0] = replace(active[0], lookup_key="space_1")
     product = draw(
         st.none()
@@ -226,6 +226,7 @@ def test_a_row_asks_for_what_it_says() -> None:
         ("name", None, "name"),
         ("name", "  ", "name"),
         ("capacity", "a hall", "capacity"),
+        ("is_active", None, "is_active"),
     ],
 )
 def test_a_row_that_does_not_fit_is_dead_with_a_reason(column: str, value: object, reason: str) -> None:

@@ -48,9 +48,7 @@ def test_an_amount_is_converted_exactly(amount: str, currency: str, expected: in
         ("Infinity", "eur", "finite"),
     ],
 )
-def test_an_amount_that_does_not_exist_is_refused_with_a_reason(
-    amount: str, currency: str, reason: str
-) -> None:
+def test_an_amount_that_does_not_exist_is_refused_with_a_reason(amount: str, currency: str, reason: str) -> None:
     """Nothing is rounded; the reason names the currency's step and never the amount."""
     with pytest.raises(AmountError, match=reason) as caught:
         minor_units(Decimal(amount), currency)

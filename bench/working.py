@@ -1,0 +1,30 @@
+"""A worker running in this process, for measurements that need it to sleep and wake as in production."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from worker.app import App, open_services
+from worker.migrate import migrate
+from worker.registry import Registry
+from worker.settings import Settings
+
+
+@asynccontextmanager
+async def working(url: str, registry: Registry) -> AsyncIterator[App]:
+    """Migrate, start a worker with the registry's handlers, and stop it afterwards."""
+    settings = Settings.model_validate({"DATABASE_URL": url, "PORT": 0, "HEARKEN_HOST": "127.0.0.1"})
+    async with open_services(registry, {Settings: settings}) as services:
+        connection = await services.database.connect()
+        await migrate(connection, registry)
+        await connection.close()
+        app = App(registry, settings, services)
+        running = asyncio.create_task(app.run())
+        await app.ready.wait()
+        try:
+            yield app
+        finally:
+            app.stop()
+            await running

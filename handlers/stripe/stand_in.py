@@ -1,0 +1,21 @@
+"""The local Stripe in place of Stripe, for `hearken dev` without a key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from handlers.stripe.local import LocalStripe
+from worker.errors import ConfigurationError
+from worker.registry import stand_in
+
+
+@stand_in("stripe", unless="STRIPE_SECRET_KEY", harmless=("sk_test_", "rk_test_"))
+async def local_stripe(folder: Path) -> AsyncIterator[dict[str, str]]:
+    """A local Stripe that is the same account at every start in the same folder."""
+    try:
+        server = LocalStripe(state_file=folder / "stripe.json")
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    async with server:
+        yield {"STRIPE_API_BASE": server.url, "STRIPE_SECRET_KEY": server.key}

@@ -1,0 +1,85 @@
+"""Promises 1, 3 and 9: the worker outlives its database, and nothing committed before, meanwhile or after is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+
+import psycopg
+import pytest
+
+from tests.support.mirror import Mirror
+from tests.support.things import connect, observed, watch_things, write_things
+from tests.support.witness import Witness
+from tests.support.workers import start_worker
+from worker.dev.embedded import EmbeddedPostgres
+
+KEYS = 4
+MODULES = observed("external", "transactional")
+
+
+async def write_on(url: str, key: int) -> None:
+    """Raise the version of one key by one, commit by commit, whatever happens to the server."""
+    while True:
+        with suppress(psycopg.OperationalError):
+            async with await connect(url) as connection:
+                while True:
+                    await connection.execute("update things set version = version + 1 where id = %s", (key,))
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def writers(url: str) -> AsyncIterator[None]:
+    """One of them per key, until the context ends."""
+    tasks = [asyncio.create_task(write_on(url, key)) for key in range(KEYS)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def final_versions(url: str) -> dict[str, int]:
+    """What the table has in the end. Every version up to it was committed: writers cannot tell, the table can."""
+    async with await connect(url) as connection:
+        rows = await (await connection.execute("select id::text, version from things")).fetchall()
+    return dict(rows)
+
+
+async def restart(postgres: EmbeddedPostgres, how: str) -> None:
+    """An orderly restart, or a crash."""
+    if how == "restart":
+        await asyncio.to_thread(postgres.restart)
+    else:
+        await asyncio.to_thread(postgres.kill)
+        await asyncio.to_thread(postgres.start)
+
+
+@pytest.mark.parametrize("how", ["restart", "crash"])
+async def test_the_database_goes_away_under_load(postgres: EmbeddedPostgres, how: str) -> None:
+    """Twice under load: no version is lost, none is mirrored twice, and it is the same worker all along."""
+    mirror = Mirror(postgres.url)
+    await mirror.make()
+    await watch_things(postgres.url, MODULES)
+    await write_things(postgres.url, keys=KEYS, versions=1)
+    async with Witness() as witness, start_worker(postgres.url, MODULES, witness) as worker:
+        async with writers(postgres.url):
+            for _ in range(2):
+                heard = len(witness.deliveries)
+                await witness.until(lambda deliveries, heard=heard: len(deliveries) > heard + 40)
+                await restart(postgres, how)
+        final = await final_versions(postgres.url)
+        total = sum(final.values()) + KEYS
+        await mirror.until(total, seconds=30)
+        await witness.until(lambda heard: len({d.event for d in heard if d.done}) >= total, seconds=30)
+        assert worker.alive
+    assert max(Counter(await mirror.events()).values()) == 1
+    assert await mirror.versions() == {key: list(range(version + 1)) for key, version in final.items()}
+    for key, version in final.items():
+        seen = witness.versions()[key]
+        assert set(seen) == set(range(version + 1))
+        assert all(later <= earlier + 1 for earlier, later in pairwise(seen))

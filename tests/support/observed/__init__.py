@@ -1,0 +1,1 @@
+"""Handlers of `public.things` for worker processes of the tests (HEARKEN_HANDLERS): each tells the `Witness`."""

@@ -1,0 +1,136 @@
+"""A worker in this process, and a client of its HTTP server: real requests on loopback, to a real database's worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import psycopg
+from aiohttp.typedefs import LooseHeaders
+
+from worker import migrations
+from worker.app import App, open_services
+from worker.database import Database
+from worker.migrate import migrate
+from worker.registry import Registry
+from worker.settings import Settings
+
+THINGS = "create table if not exists things (id integer primary key, name text)"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    text: str
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    def line(self, check: str) -> str:
+        """The line of /readyz about one check."""
+        (line,) = [line for line in self.text.splitlines() if line[4:].startswith(f"{check}:")]
+        return line
+
+
+@dataclass
+class Served:
+    """The worker (running in `work`), its URL, and who asks."""
+
+    app: App
+    work: asyncio.Task[None]
+    url: str
+    _session: aiohttp.ClientSession
+
+    async def get(self, path: str, method: str = "GET", headers: LooseHeaders | None = None) -> Reply:
+        """One request."""
+        async with self._session.request(method, self.url + path, headers=headers) as response:
+            return Reply(response.status, await response.text(), dict(response.headers))
+
+    async def until(self, path: str, fits: Callable[[Reply], bool], seconds: float = 20) -> Reply:
+        """Ask again, as a platform's probe does, until the reply fits."""
+        reply = await self.get(path)
+        try:
+            async with asyncio.timeout(seconds):
+                while not fits(reply):
+                    await asyncio.sleep(0.02)
+                    reply = await self.get(path)
+        except TimeoutError:
+            raise AssertionError(f"{path} never said so; at last: {reply.status} {reply.text}") from None
+        return reply
+
+    async def until_ready(self) -> Reply:
+        """Wait until every check is green."""
+        return await self.until("/readyz", lambda reply: reply.status == 200)
+
+    async def until_red(self, check: str, *words: str) -> str:
+        """Wait until this check is red and its line has these words; returns the line."""
+
+        def fits(reply: Reply) -> bool:
+            line = reply.line(check)
+            return reply.status == 503 and line.startswith("RED") and all(word in line for word in words)
+
+        return (await self.until("/readyz", fits)).line(check)
+
+
+def settings_for(url: str, **changed: Any) -> Settings:
+    """Settings of a worker that listens on a free port of loopback."""
+    values = {"DATABASE_URL": url, "PORT": 0, "HEARKEN_HOST": "127.0.0.1", "shutdown_timeout": 5}
+    return Settings.model_validate({**values, **changed})
+
+
+async def prepare(url: str, registry: Registry) -> None:
+    """Make the table `things` and migrate for the registry's handlers."""
+    connection = await Database(settings_for(url), application="hearken tests").connect()
+    try:
+        await connection.execute(THINGS)
+        await migrations.apply(connection, migrations.find_migrations([]))
+        await migrate(connection, registry)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def served(url: str, registry: Registry, *, prepared: bool = True, **changed: Any) -> AsyncIterator[Served]:
+    """A worker for the registry's handlers, with `changed` settings; its database is prepared unless told not to."""
+    if prepared:
+        await prepare(url, registry)
+    settings = settings_for(url, **changed)
+    async with AsyncExitStack() as stack:
+        every = {Settings: settings, **{resource.settings: resource.settings() for resource in registry.resources}}
+        services = await stack.enter_async_context(open_services(registry, every))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        app = App(registry, settings, services)
+        work = asyncio.create_task(app.run())
+        stack.push_async_callback(_end, app, work)
+        await _first(app.http.started.wait(), work)
+        yield Served(app, work, f"http://127.0.0.1:{app.http.port}", session)
+
+
+async def _end(app: App, work: asyncio.Task[None]) -> None:
+    app.stop()
+    await work
+
+
+async def _first(awaited: Coroutine[Any, Any, Any], work: asyncio.Task[None]) -> None:
+    """Wait for it, unless the worker ends before: then raise why."""
+    waiting = asyncio.create_task(awaited)
+    await asyncio.wait({waiting, work}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if work.done():
+        work.result()
+
+
+async def execute(url: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """One statement as an application, committed; its rows, if any."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        cursor = await connection.execute(statement.encode(), parameters)
+        return await cursor.fetchall() if cursor.description else []

@@ -1,0 +1,52 @@
+"""The table that the tests of faults watch, and the handlers of it (see `observed`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+
+from worker import migrations
+from worker.database import Database
+from worker.migrate import migrate
+from worker.registry import Registry, import_modules, registry
+from worker.settings import Settings
+
+THINGS = "create table if not exists things (id integer primary key, version integer not null, pad text)"
+PUT = "insert into things values (%s, %s) on conflict (id) do update set version = excluded.version"
+
+
+def observed(*names: str) -> list[str]:
+    """The modules of `observed` by their short names."""
+    return [f"tests.support.observed.{name}" for name in names]
+
+
+async def watch_things(url: str, modules: Iterable[str]) -> None:
+    """Make the table, and migrate the database for the handlers of `modules`."""
+    names = list(modules)
+    for name in names:
+        import_modules(name)
+    chosen = Registry()
+    chosen.handlers = {n: h for n, h in registry.handlers.items() if h.function.__module__ in names}
+    database = Database(Settings.model_validate({"DATABASE_URL": url}), application="hearken tests")
+    connection = await database.connect()
+    try:
+        await connection.execute(THINGS)
+        await migrations.apply(connection, migrations.find_migrations([]))
+        await migrate(connection, chosen)
+    finally:
+        await connection.close()
+
+
+async def connect(url: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    """An application's connection, in autocommit."""
+    return await psycopg.AsyncConnection.connect(url, autocommit=True)
+
+
+async def write_things(url: str, *, keys: int, versions: int) -> None:
+    """Commit every version (from 0) of every key (from 0), one at a time and the keys by turns."""
+    async with await connect(url) as connection:
+        for version in range(versions):
+            for key in range(keys):
+                await connection.execute(PUT, (key, version))

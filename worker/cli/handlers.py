@@ -1,0 +1,93 @@
+"""`hearken pause`, `resume` and `forget`: what an operator decides about one handler."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from worker import forgetting, pausing
+from worker.cli.failures import NEGATIVE
+from worker.cli.output import print_json
+from worker.cli.session import confirm, connected, load_handlers, operator
+from worker.database import Connection
+from worker.enrolment import enrolled
+from worker.errors import UsageError
+from worker.forgetting import Kept
+from worker.registry import Registry
+
+
+@click.command(short_help="Let a handler wait.")
+@click.argument("handler")
+@click.option("--reason", required=True, help="Why; `hearken status` shows it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def pause(handler: str, reason: str, as_json: bool) -> None:
+    """Let a handler wait, in every worker. What it is doing now ends first; its events wait in the log."""
+    by = operator()
+    asyncio.run(_pause(handler, by, reason))
+    if as_json:
+        print_json({"handler": handler, "paused": True, "by": by, "reason": reason})
+    else:
+        click.echo(f"{handler} waits; let it go on with `hearken resume {handler}`", err=True)
+
+
+@click.command(short_help="Let a paused handler go on.")
+@click.argument("handler")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def resume(handler: str, as_json: bool) -> int:
+    """Let a paused handler go on, within seconds. Exits with 1 when it was not paused."""
+    was_paused = asyncio.run(_resume(handler))
+    if as_json:
+        print_json({"handler": handler, "paused": False, "was_paused": was_paused})
+    else:
+        click.echo(f"{handler} goes on" if was_paused else f"{handler} was not paused", err=True)
+    return 0 if was_paused else NEGATIVE
+
+
+@click.command(short_help="Remove what the database keeps of a handler that is gone.")
+@click.argument("handler")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def forget(handler: str, yes: bool, as_json: bool) -> None:
+    """Remove the cursors and the parked events of a handler that the code no longer has.
+
+    Until then the log keeps what that handler has not seen. What it did outside stays in the ledger.
+    """
+    kept = asyncio.run(_forget(handler, yes=yes))
+    if as_json:
+        print_json({"handler": handler, "cursors": kept.cursors, "parked": kept.parked, "dead": kept.dead})
+    else:
+        click.echo(f"{handler} is forgotten; `hearken migrate` drops the triggers nobody needs any more", err=True)
+
+
+async def _pause(handler: str, by: str, reason: str) -> None:
+    registry = load_handlers()
+    async with connected(registry, "pause") as connection:
+        await _check_known(connection, registry, handler)
+        await pausing.pause(connection, handler, by=by, reason=reason)
+
+
+async def _resume(handler: str) -> bool:
+    registry = load_handlers()
+    async with connected(registry, "resume") as connection:
+        await _check_known(connection, registry, handler)
+        return await pausing.resume(connection, handler)
+
+
+async def _forget(handler: str, *, yes: bool) -> Kept:
+    registry = load_handlers()
+    async with connected(registry, "forget") as connection:
+        if handler in registry.handlers:
+            raise UsageError(f"handler {handler} is still declared: take it out of the code first")
+        kept = await forgetting.look(connection, handler)
+        if not (kept.cursors or kept.parked):
+            raise UsageError(f"no such handler in the database: {handler}")
+        confirm(f"Forget {handler}, with its cursor and {kept.parked} parked events ({kept.dead} dead)?", yes=yes)
+        await forgetting.forget(connection, handler)
+    return kept
+
+
+async def _check_known(connection: Connection, registry: Registry, handler: str) -> None:
+    known = registry.handlers.keys() | (await enrolled(connection)).keys()
+    if handler not in known:
+        raise UsageError(f"no such handler: {handler}; known are {', '.join(sorted(known)) or 'none'}")

@@ -1,0 +1,51 @@
+"""How commands print: aligned text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+SPANS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on one line; times are ISO 8601."""
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as what is in them; numbers to the right, None as a dash."""
+    texts = [[_text(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
+    numeric = [any(isinstance(row[i], int) for row in rows) for i in range(len(headings))]
+    for line in [list(headings), *texts]:
+        cells = [
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(line, widths, numeric, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def span(seconds: float | None) -> str | None:
+    """A length of time in its two largest units, such as "2h 5m"."""
+    if seconds is None:
+        return None
+    left = max(0, int(seconds))
+    parts = []
+    for size, unit in SPANS:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "<1s"
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,25 @@
+"""`hearken run`: the worker itself, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from worker import app, logs
+from worker.cli.session import load_handlers
+from worker.settings import Settings
+
+
+@click.command(short_help="Run a worker until SIGTERM.")
+@click.option("--json", "as_json", is_flag=True, help="Log JSON also on a terminal.")
+def run(as_json: bool) -> None:
+    """Run a worker until SIGTERM or SIGINT, then end what it has begun and exit with 0.
+
+    Any number of workers may run over one database. One that starts before its database is reachable or migrated
+    waits for that.
+    """
+    registry = load_handlers()
+    settings = app.read_all_settings(registry)
+    logs.configure(settings[Settings].log_level, as_json=as_json)
+    asyncio.run(app.run(registry, settings))

@@ -1,0 +1,77 @@
+"""What most commands begin with: the declared handlers, the settings, a connection."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import LiteralString
+
+import click
+
+from worker import logs
+from worker.database import Connection, Database
+from worker.errors import UsageError
+from worker.registry import Registry, registry
+from worker.settings import HandlersSetting, Settings, read_settings
+
+# For what may take long, and waits for another that is at it; for a table's lock each waits a few seconds only.
+PATIENCE: LiteralString = "select set_config('statement_timeout', '0', false), set_config('lock_timeout', '1h', false)"
+
+
+def load_handlers() -> Registry:
+    """Import the modules that HEARKEN_HANDLERS names. Raises ConfigurationError, DeclarationError."""
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m worker` has it
+        sys.path.insert(0, here)
+    registry.load(HandlersSetting().modules)
+    return registry
+
+
+def open_database(declared: Registry, purpose: str) -> Database:
+    """The database that DATABASE_URL names; nothing is connected yet. What resources need need not be set.
+
+    Raises ConfigurationError.
+    """
+    settings = read_settings([Settings], known=[resource.settings for resource in declared.resources])[Settings]
+    logs.configure("warning")  # to standard error: standard output is for answers
+    return Database(settings, application=f"hearken {purpose}")
+
+
+@asynccontextmanager
+async def connected(declared: Registry, purpose: str, *, patient: bool = False) -> AsyncIterator[Connection]:
+    """One connection, in autocommit, that an operator sees as "hearken PURPOSE"; a `patient` one waits for its answers.
+
+    Raises ConfigurationError, Unsupported, psycopg.OperationalError.
+    """
+    connection = await open_database(declared, purpose).connect()
+    try:
+        if patient:
+            connection.call_timeout = math.inf
+            await connection.execute(PATIENCE)
+        yield connection
+    finally:
+        await connection.close()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask the person at the terminal. Raises UsageError when there is none, click.Abort when the answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask on: confirm with --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def operator() -> str:
+    """Who runs this command, for what is kept of it: user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,55 @@
+"""`hearken status`: how far each handler has come."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import click
+
+from worker.cli.output import print_json, print_table, span
+from worker.cli.session import connected, load_handlers
+from worker.status import HandlerStatus, read_status
+
+HEADINGS = ("handler", "hears", "behind", "oldest", "due", "held", "dead", "state", "who")
+
+
+@click.command(short_help="How far each handler has come, and who runs it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """List the handlers: how many events each is behind and the age of the oldest, what it has parked, who runs it.
+
+    \b
+    due, held, dead   events put aside: tried again at a time, waiting behind one of their key, in need of a person
+    state             working, idle (asleep until there is something), waiting (paused, or its destination is down),
+                      nobody (no worker is there); or what is wrong with it
+    """
+    found = asyncio.run(_read())
+    if as_json:
+        print_json([asdict(one) for one in found])
+    elif found:
+        print_table(HEADINGS, [_row(one) for one in found])
+    else:
+        click.echo("no handlers: HEARKEN_HANDLERS names the modules that declare them", err=True)
+
+
+async def _read() -> list[HandlerStatus]:
+    registry = load_handlers()
+    async with connected(registry, "status") as connection:
+        return await read_status(connection, registry.handlers)
+
+
+def _row(one: HandlerStatus) -> tuple[object, ...]:
+    name = one.handler if one.shards == 1 else f"{one.handler}/{one.shard}"
+    counts = (one.behind, span(one.oldest), one.due, one.held, one.dead)
+    return (name, ",".join(one.topics), *counts, _state(one), ", ".join(one.who) or None)
+
+
+def _state(one: HandlerStatus) -> str:
+    if not one.enrolled:
+        return "not migrated: run `hearken migrate`"
+    if not one.native:
+        return "from another database: run `hearken rebase`"
+    if not one.declared:
+        return "gone from the code: `hearken forget` it"
+    return one.state if one.paused is None else f"paused: {one.paused}"

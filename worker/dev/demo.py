@@ -1,0 +1,151 @@
+"""The stage of a demo: what a play that is declared with `@demo` is given. `playing` opens it.
+
+A play runs statements as an application would, waits for the handlers, and verifies what came of it elsewhere; the
+stage tells each as it happens. Whatever is not as expected ends the demo with a DemoFailed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString, TypeVar
+
+import click
+from psycopg.rows import DictRow
+
+from worker.app import App
+from worker.change import Change
+from worker.database import Connection
+from worker.dev import story
+from worker.errors import HearkenError
+
+T = TypeVar("T")
+
+CAPTURED: LiteralString = """
+select id, at, topic, op, key, old::text as old_json, new::text as new_json
+from hearken.events where tx = pg_current_xact_id() order by id
+"""
+CLOCK: LiteralString = "select clock_timestamp() as at"
+# A handler is done with an event when all its shards have passed it, and it is not put aside.
+STANDING: LiteralString = """
+select clock_timestamp() as at, seen.passed, aside.state, aside.why
+from (select bool_and(pg_visible_in_snapshot(e.tx, c.done)
+                      or c.target is not null and pg_visible_in_snapshot(e.tx, c.target) and e.id <= c.last_id)
+      from hearken.events e cross join hearken.cursors c
+      where e.id = any(%(events)s) and c.handler = %(handler)s) seen (passed)
+left join lateral (select p.state, concat_ws(', ', 'event ' || p.event_id || ' is ' || p.state, p.reason, p.error)
+      from hearken.parked p where p.event_id = any(%(events)s) and p.handler = %(handler)s
+      order by p.state = 'dead' desc limit 1) aside (state, why) on true
+"""
+EFFECTS: LiteralString = """
+select step, object_id, changed, ended_at from hearken.effects
+where event_id = any(%(events)s) and handler = %(handler)s and state = 'done' order by id
+"""
+
+
+class DemoFailed(HearkenError):
+    """Something did not happen, or not as expected; the message says what."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A committed statement: when, by the database's clock, and what was captured of it."""
+
+    at: datetime
+    events: list[Change]
+
+    @property
+    def ids(self) -> list[int]:
+        return [change.id for change in self.events]
+
+
+class Stage:
+    """What a play is given. Everything on it is told to the person who watches.
+
+    stand_ins   names of the outside systems that a local server stands in for
+    connection  an application's, in autocommit, for what need not be told
+    """
+
+    def __init__(self, app: App, stand_ins: frozenset[str], connection: Connection) -> None:
+        self.stand_ins = stand_ins
+        self.connection = connection
+        self.waiting_for = "its first statement"
+        self._app = app
+
+    def use(self, resource: Callable[..., AsyncIterator[T]]) -> T:
+        """The worker's value of a `@resource` factory."""
+        value: T = self._app.services.resources[resource]
+        return value
+
+    def say(self, line: str = "") -> None:
+        """Tell something."""
+        click.echo(line)
+
+    async def run(self, statement: str) -> Commit:
+        """Execute a statement as an application would, and commit it. Raises DemoFailed when nothing is captured."""
+        self.say(f"\n{statement}")
+        async with self.connection.transaction():
+            await self.connection.execute(statement.encode())
+            rows = await (await self.connection.execute(CAPTURED)).fetchall()
+        commit = Commit((await self._one(CLOCK))["at"], [Change(**row) for row in rows])
+        if not commit.events:
+            raise DemoFailed("the statement was committed, but no event of it was captured")
+        for change in commit.events:
+            self._tell("captured", *story.of_event(change, self._watched(change.topic)))
+        return commit
+
+    async def delivered(self, commit: Commit, handler: str) -> None:
+        """Wait until a handler is done with what was captured, and tell what it did outside.
+
+        Raises DemoFailed when an event is dead.
+        """
+        asked = {"events": commit.ids, "handler": handler}
+        done_at = await self._done(handler, asked)
+        for effect in await (await self.connection.execute(EFFECTS, asked)).fetchall():
+            self._tell("effect", *story.of_effect(effect, commit.at))
+        self._tell("delivered", story.of_delivery(handler, commit.events, done_at, commit.at))
+
+    def expect(self, what: str, found: object, wanted: object) -> None:
+        """Tell that something was verified. Raises DemoFailed when what was found is not what is wanted."""
+        if found != wanted:
+            raise DemoFailed(f"{what} should be {wanted}, but is {found}")
+        self._tell("verified", f"{what}: {found}")
+
+    def _tell(self, label: str, *lines: str) -> None:
+        for line in filter(None, lines):
+            self.say(story.labelled(label, line))
+            label = ""
+
+    def _watched(self, topic: str) -> set[str] | None:
+        """The columns that some handler of the topic watches; None when one watches all."""
+        subscriptions = [h.subscription for h in self._app.registry.handlers.values() if topic in h.topics]
+        if any(s.watch is None for s in subscriptions):
+            return None
+        return {column for s in subscriptions for column in s.watch or ()}
+
+    async def _done(self, handler: str, asked: dict[str, Any]) -> datetime:
+        consumers = [c for c in self._app.consumers if c.handler.name == handler]
+        if not consumers:
+            raise DemoFailed(f"there is no handler named {handler}")
+        while True:
+            turns = [asyncio.ensure_future(consumer.progress.next.wait()) for consumer in consumers]
+            try:
+                standing = await self._one(STANDING, asked)
+                if standing["state"] == "dead":
+                    raise DemoFailed(f"{handler}: {standing['why']}")
+                if standing["passed"] and standing["state"] is None:
+                    at: datetime = standing["at"]
+                    return at
+                trouble = standing["why"] or next(filter(None, (c.progress.trouble for c in consumers)), None)
+                self.waiting_for = f"{handler} to be done with {asked['events']} ({trouble or 'not there yet'})"
+                await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for turn in turns:
+                    turn.cancel()
+
+    async def _one(self, query: LiteralString, asked: dict[str, Any] | None = None) -> DictRow:
+        row = await (await self.connection.execute(query, asked)).fetchone()
+        assert row is not None  # noqa: S101  # these select one row
+        return row

@@ -1,0 +1,59 @@
+"""`hearken dev --demo`: plays every declared demo, on a stage and in a place that are gone afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+
+from worker.checks import Answer
+from worker.dev import story
+from worker.dev.demo import DemoFailed, Stage
+from worker.dev.running import Running, running
+from worker.registry import Registry
+
+
+async def play_all(registry: Registry, *, deadline: float = 60.0) -> None:
+    """Play the demos in order of their names, each within `deadline` seconds.
+
+    Raises DemoFailed, and whatever keeps a worker from starting.
+    """
+    if not registry.demos:
+        raise DemoFailed("the modules that HEARKEN_HANDLERS names declare no demo")
+    with tempfile.TemporaryDirectory(prefix="hearken-demo-") as folder:
+        async with running(registry, Path(folder), throwaway=True) as world:
+            async with _within(deadline, "the worker", lambda: world.app.not_ready_because):
+                await world.meanwhile(world.app.ready.wait())
+            _require(await world.checks())
+            for name in sorted(registry.demos):
+                await _play(registry, name, world, deadline)
+
+
+async def _play(registry: Registry, name: str, world: Running, deadline: float) -> None:
+    connection = await world.app.services.database.connect()
+    stage = Stage(world.app, frozenset(world.around.stand_ins), connection)
+    try:
+        async with _within(deadline, f"the demo {name!r}", lambda: stage.waiting_for):
+            await world.meanwhile(registry.demos[name](stage))
+    finally:
+        await connection.close()
+
+
+def _require(answers: list[Answer]) -> None:
+    for answer in answers:
+        if not answer.ok:
+            raise DemoFailed(f"{answer.name} is not ready: {answer.text}")
+        click.echo(story.labelled(answer.name, answer.text))
+
+
+@asynccontextmanager
+async def _within(seconds: float, what: str, waiting_for: Callable[[], str | None]) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DemoFailed(f"{what} was not over within {seconds:g} s; it waited for {waiting_for()}") from None
