@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+
+from pydantic_settings import BaseSettings
 
 from worker.app import App, open_services
 from worker.migrate import migrate
@@ -13,10 +15,12 @@ from worker.settings import Settings
 
 
 @asynccontextmanager
-async def working(url: str, registry: Registry) -> AsyncIterator[App]:
+async def working(
+    url: str, registry: Registry, more: Mapping[type[BaseSettings], BaseSettings] | None = None
+) -> AsyncIterator[App]:
     """Migrate, start a worker with the registry's handlers, and stop it afterwards."""
     settings = Settings.model_validate({"DATABASE_URL": url, "PORT": 0, "HEARKEN_HOST": "127.0.0.1"})
-    async with open_services(registry, {Settings: settings}) as services:
+    async with open_services(registry, {Settings: settings, **(more or {})}) as services:
         connection = await services.database.connect()
         await migrate(connection, registry)
         await connection.close()

@@ -22,6 +22,7 @@ from worker.doorbell import Doorbell
 from worker.gauges import Gauges
 from worker.health import Health
 from worker.http import HttpServer
+from worker.logs import say_unhandled
 from worker.metrics import Metrics
 from worker.migrate import require_migrated
 from worker.probes import Probes
@@ -171,6 +172,7 @@ async def run(registry: Registry, settings: dict[type[BaseSettings], Any]) -> No
     async with open_services(registry, settings) as services:
         app = App(registry, settings[Settings], services)
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(say_unhandled)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, app.stop)
         await app.run()

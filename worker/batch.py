@@ -59,11 +59,16 @@ class BatchRunner:
         self._parked_last = False
         self._report: Report | None = None
 
-    async def run(self, connection: Connection, claim: Claim) -> bool:
-        """Do one batch, parked events and new ones in turns; False when nothing is left that could be seen."""
+    async def run(self, connection: Connection, claim: Claim) -> tuple[bool, bool]:
+        """Do one batch, parked events and new ones in turns.
+
+        Returns whether there was anything to do, and whether there may be more.
+        """
         self._report = None
         self._parked_last = claim.has_parked and not self._parked_last and await self._run_parked(connection)
-        return self._parked_last or await self._run_new(connection, claim)
+        if self._parked_last:
+            return True, True
+        return await self._run_new(connection, claim)
 
     def report(self) -> None:
         """Tell what the last batch came to, now that it is committed."""
@@ -84,10 +89,10 @@ class BatchRunner:
         await parking.unpark(connection, self._handler.name, settlement.delivered)
         return True
 
-    async def _run_new(self, connection: Connection, claim: Claim) -> bool:
+    async def _run_new(self, connection: Connection, claim: Claim) -> tuple[bool, bool]:
         batch = await log.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
         if batch is None:
-            return False
+            return False, False
         changes = fold(batch.changes) if self._handler.fold else batch.changes
         behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []
         # Behind a parked event of its key an event is held; for a level-triggered handler it takes that one's place.
@@ -100,7 +105,7 @@ class BatchRunner:
             await parking.supersede(connection, self._handler.name, behind)
         await parking.park(connection, self._handler.name, [*report.settlement.parkings, *held])
         await cursors.move(connection, claim, batch.then)
-        return batch.then.target is not None or bool(report.settlement.parkings or held)
+        return True, batch.then.target is not None or bool(report.settlement.parkings or held)
 
     async def _behind_parked(self, connection: Connection, changes: Sequence[Change]) -> list[Change]:
         keys = await parking.parked_keys(connection, self._handler.name, changes)

@@ -31,16 +31,20 @@ logger = structlog.get_logger("consumer")
 ELSEWHERE = 0.5
 PAUSED = 2.0
 # A woken consumer keeps its bell up for so many seconds, since it often is back before: that saves taking it down and
-# putting it up again. One that has slept for less than RESTLESS does not, or busy writers would all have to notify.
+# putting it up again.
 DOZE = 0.003
+# Who sleeps for less than RESTLESS has busy writers, who should not have to notify each time: while there is something
+# at every look, it looks again after LINGER instead of sleeping.
 RESTLESS = 0.001
+LINGER = 0.01
 
 
 class Turn(Enum):
     """What one turn of the loop came to."""
 
     WORKED = "worked"  # and there may be more
-    IDLE = "idle"  # nothing is left, as far as this turn could see
+    CAUGHT_UP = "caught up"  # did something, and has seen nothing more
+    IDLE = "idle"  # found nothing to do
     ELSEWHERE = "elsewhere"
     PAUSED = "paused"
 
@@ -83,6 +87,7 @@ class Consumer:
         self._doorbell = doorbell
         self._metrics = metrics.of(handler.name)
         self._task: asyncio.Task[None] | None = None
+        self._restless = False
         self._bell = asyncio.Event()
         self._stop = asyncio.Event()
         moving = self.progress.working
@@ -113,18 +118,18 @@ class Consumer:
             await retrying(self._cycle)
 
     async def _cycle(self) -> None:
-        """Work until there is nothing more, then wait for what the last turn says to wait for."""
-        turn = Turn.WORKED
-        while turn is Turn.WORKED and not self._stop.is_set():
-            if pause := self.circuit.wait():
-                await self._pause(pause)
-                continue
-            turn = await self.turn()
-            self.progress.moved(turn)
-        if turn is Turn.IDLE:
-            await self._sleep()
-        elif turn is not Turn.WORKED:
-            await self._pause(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
+        """One turn, and then what it asks for: another, or a pause, or sleep."""
+        if pause := self.circuit.wait():
+            return await self._pause(pause)
+        turn = await self.turn()
+        self.progress.moved(turn)
+        if turn is Turn.WORKED:
+            return None
+        if turn in (Turn.ELSEWHERE, Turn.PAUSED):
+            return await self._pause(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
+        if self._restless and turn is Turn.CAUGHT_UP:
+            return await self._pause(LINGER)
+        return await self._sleep()
 
     async def turn(self) -> Turn:
         """Do one batch, if there is one and nobody else has the cursor. Raises what goes wrong, all rolled back."""
@@ -137,9 +142,11 @@ class Consumer:
             if claim.paused:
                 return Turn.PAUSED
             self.progress.working()
-            more = await self._runner.run(connection, claim)
+            found, more = await self._runner.run(connection, claim)
         self._runner.report()
-        return Turn.WORKED if more else Turn.IDLE
+        if more:
+            return Turn.WORKED
+        return Turn.CAUGHT_UP if found else Turn.IDLE
 
     async def _sleep(self) -> None:
         """Wait for a commit, and go on with what it brings for as long as that takes no time."""
@@ -154,17 +161,18 @@ class Consumer:
                 turn = await self.turn()
                 leaving.cancel()
                 self.progress.moved(turn)
-                if turn is not Turn.IDLE or not sleep.unbroken:
+                if turn not in (Turn.CAUGHT_UP, Turn.IDLE) or not sleep.unbroken:
                     return
 
     async def _slept(self, patience: float) -> bool:
-        """Sleep so long, or until the bell rings (True). Who is woken at once had better stay awake (False)."""
+        """Sleep so long, or until the bell rings; True when it was worth it."""
         self._metrics.sleeps.inc()
         started = time.monotonic()
         woken = await self._nap(patience)
         if woken:
             self._metrics.wakeups.inc()
-        return woken and time.monotonic() - started > RESTLESS and not self._stop.is_set()
+        self._restless = woken and time.monotonic() - started < RESTLESS
+        return woken and not self._restless and not self._stop.is_set()
 
     async def _nap(self, seconds: float) -> bool:
         """Wait so long, or until the bell rings (True)."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, LiteralString
 
 import structlog
-from psycopg import Error, sql
+from psycopg import Error, OperationalError, sql
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from worker.brief import brief
@@ -103,6 +103,7 @@ class Listener:
             await self.execute(NOTIFY, (self._self_channel,))
             self._judge(await _within(ANSWER, self._echo))
             await _within(self._check_every, self._broken)
+        raise OperationalError("the connection was ended by the server or by the network")
 
     def _judge(self, came_back: bool) -> None:
         state = "listening" if came_back else "polling"

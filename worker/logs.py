@@ -9,10 +9,11 @@ at debug level: of what a handler raised nobody knows what is in it. `hearken.pa
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import traceback
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -87,6 +88,12 @@ def bind_delivery(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
         event.setdefault("first_event_id", changes[0].id)
         event.setdefault("last_event_id", changes[-1].id)
     return event
+
+
+def say_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For the event loop: an exception that nobody awaited. Its own handler would print the exception's text."""
+    words = {"event": context["message"], "exc_info": context.get("exception")}
+    structlog.get_logger("asyncio").error(**{name: word for name, word in words.items() if word is not None})
 
 
 def _trace_of(*, with_text: bool) -> structlog.typing.ExceptionTransformer:

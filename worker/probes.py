@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from psycopg import Error
 
 from worker import __version__
@@ -74,7 +75,7 @@ class Probes:
         except (CheckFailed, Error):
             self._gauges.statuses = None
         body = generate_latest(REGISTRY) + generate_latest(self._metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def _statuses(self) -> tuple[dict[str, list[HandlerStatus]], str | None]:
         """What the database says of each handler; or why it says nothing."""

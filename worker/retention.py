@@ -181,9 +181,10 @@ async def _is_ours(connection: AsyncConnection[Any]) -> bool:
 class Retention:
     """Keeps the partitions in order, at the start and then hourly, until cancelled."""
 
-    def __init__(self, database: Database, days: int) -> None:
+    def __init__(self, database: Database, days: int, *, soon: float = SOON) -> None:
         self._database = database
         self._days = days
+        self._soon = soon
 
     async def run(self) -> None:
         """Never raises: the log takes events without it, so whatever goes wrong is said, and tried again."""
@@ -193,10 +194,10 @@ class Retention:
                 await self.tidy()
             except errors.LockNotAvailable:
                 logger.info("a lock was not to be had, trying again soon")
-                pause = SOON
+                pause = self._soon
             except Exception as error:
                 logger.warning("partitions could not be tidied, trying again", reason=brief(error))
-                pause = SOON
+                pause = self._soon
             await asyncio.sleep(random.uniform(0.8, 1.2) * pause)  # noqa: S311
 
     async def tidy(self) -> None:

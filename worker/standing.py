@@ -16,6 +16,7 @@ from worker.status import HandlerStatus
 STATES = {
     None: "starting",
     Turn.WORKED: "working",
+    Turn.CAUGHT_UP: "idle",
     Turn.IDLE: "idle",
     Turn.ELSEWHERE: "another worker has it",
     Turn.PAUSED: "paused",

@@ -41,8 +41,10 @@ class Bench:
         """Deliver everything that is due now; returns the number of batches."""
         batches = 0
         for consumer in self.consumers:
-            while await consumer.turn() is Turn.WORKED:
-                batches += 1
+            turn = Turn.WORKED
+            while turn is Turn.WORKED:
+                turn = await consumer.turn()
+                batches += turn in (Turn.WORKED, Turn.CAUGHT_UP)
         return batches
 
     async def parked(self) -> list[DictRow]:

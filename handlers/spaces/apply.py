@@ -8,7 +8,7 @@ is ever concluded from an answer that may be old.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from dataclasses import replace
 
 import stripe as sdk
 
@@ -35,25 +35,29 @@ async def apply(stripe: Stripe, steps: Iterable[Step], change: Change, ctx: Cont
     Raises LookAgain, or an outcome of `handlers.stripe.errors`.
     """
     new_price: str | None = None
-    for step in steps:
-        params = step.params
-        if params.get("default_price") == NEW_PRICE:
-            params = {**params, "default_price": new_price}
-        answer = await _write(stripe, step, params, change, ctx)
+    for planned in steps:
+        step = _with_price(planned, new_price)
+        answer = await _write(stripe, step, change, ctx)
         if step.name == "price.create":
             new_price = answer.id
     return new_price
 
 
-async def _write(
-    stripe: Stripe, step: Step, params: dict[str, Any], change: Change, ctx: Context
-) -> sdk.Product | sdk.Price:
+def _with_price(step: Step, new_price: str | None) -> Step:
+    """The step with the id of the price that an earlier one has made, where it was planned for that."""
+    if step.params.get("default_price") != NEW_PRICE:
+        return step
+    before, _ = step.changed["default_price"]
+    return replace(step, params={"default_price": new_price}, changed={"default_price": (before, new_price)})
+
+
+async def _write(stripe: Stripe, step: Step, change: Change, ctx: Context) -> sdk.Product | sdk.Price:
     target = [step.target] if step.target else []
-    identity = {"target": step.target, **params}
+    identity = {"target": step.target, **step.params}
     async with ctx.effect(change, step=step.name, params=identity) as effect:
         try:
             answer = await stripe.write(
-                step.name, _method(stripe, step), *target, params=params, key=effect.idempotency_key
+                step.name, _method(stripe, step), *target, params=step.params, key=effect.idempotency_key
             )
         except StripeOutcome as error:
             if error.definite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from worker.registry import stand_in
 
 @stand_in("stripe", unless="STRIPE_SECRET_KEY", harmless=("sk_test_", "rk_test_"))
 async def local_stripe(folder: Path) -> AsyncIterator[dict[str, str]]:
-    """A local Stripe that is the same account at every start in the same folder."""
+    """A local Stripe that is the same account at every start in the same folder.
+
+    The pace that Stripe asks for would be all one sees of a server that answers in a millisecond.
+    """
     try:
         server = LocalStripe(state_file=folder / "stripe.json")
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     async with server:
-        yield {"STRIPE_API_BASE": server.url, "STRIPE_SECRET_KEY": server.key}
+        pace = os.environ.get("HEARKEN_STRIPE_RPS", "1000")
+        yield {"STRIPE_API_BASE": server.url, "STRIPE_SECRET_KEY": server.key, "HEARKEN_STRIPE_RPS": pace}

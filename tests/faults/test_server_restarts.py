@@ -18,6 +18,7 @@ from tests.support.workers import start_worker
 from worker.dev.embedded import EmbeddedPostgres
 
 KEYS = 4
+PACE = 0.01
 MODULES = observed("external", "transactional")
 
 
@@ -28,7 +29,8 @@ async def write_on(url: str, key: int) -> None:
             async with await connect(url) as connection:
                 while True:
                     await connection.execute("update things set version = version + 1 where id = %s", (key,))
-        await asyncio.sleep(0.02)
+                    await asyncio.sleep(PACE)
+        await asyncio.sleep(PACE)
 
 
 @asynccontextmanager
@@ -70,7 +72,7 @@ async def test_the_database_goes_away_under_load(postgres: EmbeddedPostgres, how
         async with writers(postgres.url):
             for _ in range(2):
                 heard = len(witness.deliveries)
-                await witness.until(lambda deliveries, heard=heard: len(deliveries) > heard + 40)
+                await witness.until(lambda deliveries, heard=heard: len(deliveries) > heard + 100)
                 await restart(postgres, how)
         final = await final_versions(postgres.url)
         total = sum(final.values()) + KEYS

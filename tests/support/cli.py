@@ -1,26 +1,36 @@
-"""`python -m worker …` as a process of its own, the way an operator runs it, and a database for it to look at."""
+"""`hearken …` as a process of its own, the way an operator runs it, and a database for it to look at.
+
+Most commands are run by `hearken`, in a process forked from one that has imported the engine already: starting Python
+and importing takes ten times as long as what a command does. Where the start itself matters, `start` makes it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 
 from tests.support import sample_handlers
 from tests.support.sample_handlers import TABLES, note_room, price_room
+from worker.cli import main
+from worker.cli.lazy import COMMANDS
 from worker.testing import Bench, bench
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = sample_handlers.__name__
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["worker.app", *{place.module for place in COMMANDS.values()}])
 _OURS = ("DATABASE_URL", "HEARKEN_", "STRIPE_", "PORT", "PG")
 
 
@@ -41,15 +51,18 @@ class Result:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+def _environment(url: str | None, further: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return {**kept, "HEARKEN_HANDLERS": SAMPLE, **({"DATABASE_URL": url} if url is not None else {}), **further}
+
+
 @asynccontextmanager
 async def start(url: str | None, *arguments: str, **environment: str) -> AsyncIterator[Process]:
-    """A command that runs over the database at `url`; killed on leaving, if it is still there."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    own = {"HEARKEN_HANDLERS": SAMPLE} | ({"DATABASE_URL": url} if url is not None else {})
+    """`python -m worker` over the database at `url`; killed on leaving, if it is still there."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "worker", *arguments),
         cwd=ROOT,
-        env={**kept, **own, **environment},
+        env=_environment(url, environment),
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=PIPE,
@@ -62,12 +75,44 @@ async def start(url: str | None, *arguments: str, **environment: str) -> AsyncIt
             await process.communicate()
 
 
-async def hearken(url: str | None, *arguments: str, **environment: str) -> Result:
-    """Run a command to its end, without a terminal."""
+async def program(url: str | None, *arguments: str, **environment: str) -> Result:
+    """`python -m worker` to its end, without a terminal."""
     async with start(url, *arguments, **environment) as process:
         out, err = await process.communicate()
     assert process.returncode is not None
     return Result(process.returncode, out.decode(), err.decode())
+
+
+async def hearken(url: str, *arguments: str) -> Result:
+    """A command to its end, without a terminal, in a process forked for it."""
+    with TemporaryDirectory() as folder:
+        call = (arguments, _environment(url, {}), f"{folder}/out", f"{folder}/err")
+        process = _SERVER.Process(target=_run, args=call)
+        process.start()
+        await _readable(process.sentinel)
+        process.join()
+        out, err = (path.read_text() for path in (Path(call[2]), Path(call[3])))
+    assert process.exitcode is not None
+    return Result(process.exitcode, out, err)
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until something can be read; here the end of a process."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(descriptor, ended.set)
+    await ended.wait()
+    asyncio.get_running_loop().remove_reader(descriptor)
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str], out: str, err: str) -> None:
+    """What the forked process does."""
+    for number, path in enumerate((os.devnull, out, err)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["hearken", *arguments]
+    main()
 
 
 @dataclass(frozen=True)

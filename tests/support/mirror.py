@@ -46,7 +46,7 @@ class Mirror:
                 while not await self._is_full(count):
                     pass
         except TimeoutError:
-            raise AssertionError(f"not {count} events within {seconds:g} s: {await self.events()}") from None
+            raise AssertionError(f"{len(await self.events())} of {count} events within {seconds:g} s") from None
 
     async def _is_full(self, count: int) -> bool:
         try:

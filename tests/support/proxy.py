@@ -20,11 +20,13 @@ class TcpProxy:
 
     port         where it listens on 127.0.0.1; the same for its whole life
     connections  how many it has accepted so far
+    passed       how many bytes it has passed on so far, both ways
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.port = free_port()
         self.connections = 0
+        self.passed = 0
         self._upstream = (host, port)
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -68,6 +70,12 @@ class TcpProxy:
         """Pass on again, beginning with what was held back."""
         self._flowing.set()
 
+    def strand(self) -> None:
+        """Freeze what exists for good, until `cut()`: half-open. New connections are accepted and work."""
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def refuse(self) -> None:
         """Refuse new connections, as if nothing listened. Those that exist go on."""
         if self._server is not None:
@@ -93,29 +101,35 @@ class TcpProxy:
         assert task is not None
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
+        flowing = self._flowing
         try:
-            await self._flowing.wait()
-            await self._join(reader, writer)
-        except* ConnectionError:
-            pass  # either side reset, or the server is not there: the other side is reset in turn
+            await flowing.wait()
+            await self._join(reader, writer, flowing)
+        except* (ConnectionError, asyncio.CancelledError):
+            pass  # cut, or either side reset, or the server is not there: the other side is reset in turn
         finally:
             await _reset(writer)
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass_on(reader, up_writer))
-                both.create_task(self._pass_on(up_reader, writer))
+                both.create_task(self._pass_on(reader, up_writer, flowing))
+                both.create_task(self._pass_on(up_reader, writer, flowing))
         finally:
             await _reset(up_writer)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         while data := await reader.read(65536):
-            await self._flowing.wait()
+            await flowing.wait()
             writer.write(data)
+            self.passed += len(data)
             await writer.drain()
-        await self._flowing.wait()
+        await flowing.wait()
         writer.write_eof()
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psycopg
 from aiohttp.typedefs import LooseHeaders
 
-from worker import migrations
 from worker.app import App, open_services
-from worker.database import Database
+from worker.database import Connection, Database
 from worker.migrate import migrate
 from worker.registry import Registry
 from worker.settings import Settings
 
+ROOT = Path(__file__).parents[2]
+WORKER = (sys.executable, "-m", "worker", "run")
 THINGS = "create table if not exists things (id integer primary key, name text)"
 
 
@@ -91,11 +95,15 @@ async def prepare(url: str, registry: Registry) -> None:
     """Make the table `things` and migrate for the registry's handlers."""
     connection = await Database(settings_for(url), application="hearken tests").connect()
     try:
-        await connection.execute(THINGS)
-        await migrations.apply(connection, migrations.find_migrations([]))
-        await migrate(connection, registry)
+        await prepare_by(connection, registry)
     finally:
         await connection.close()
+
+
+async def prepare_by(connection: Connection, registry: Registry) -> None:
+    """The same, by a connection that is there."""
+    await connection.execute(THINGS)
+    await migrate(connection, registry)
 
 
 @asynccontextmanager
@@ -134,3 +142,10 @@ async def execute(url: str, statement: str, *parameters: object) -> list[tuple[A
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         cursor = await connection.execute(statement.encode(), parameters)
         return await cursor.fetchall() if cursor.description else []
+
+
+def program_environment(url: str, modules: str, **more: str) -> dict[str, str]:
+    """The environment of WORKER: nothing of ours, this database and these modules."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HEARKEN_", "STRIPE_", "PG"))}
+    own = {"DATABASE_URL": url, "HEARKEN_HANDLERS": modules, "HEARKEN_HOST": "127.0.0.1", "PORT": "0"}
+    return {**kept, **own, **more}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -50,3 +51,18 @@ async def write_things(url: str, *, keys: int, versions: int) -> None:
         for version in range(versions):
             for key in range(keys):
                 await connection.execute(PUT, (key, version))
+
+
+SLEEPERS: LiteralString = """
+select pid from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted
+  and database = (select oid from pg_database where datname = current_database())
+"""
+
+
+async def until_asleep(url: str, seconds: float = 10) -> int:
+    """Wait until a worker shows writers that it sleeps; returns its listener's backend. Nothing tells of that: ask."""
+    async with asyncio.timeout(seconds), await connect(url) as connection:
+        while not (rows := await (await connection.execute(SLEEPERS)).fetchall()):
+            await asyncio.sleep(0.002)
+    pid: int = rows[0][0]
+    return pid

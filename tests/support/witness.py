@@ -101,7 +101,8 @@ class Witness:
             async with asyncio.timeout(seconds), self._news:
                 await self._news.wait_for(lambda: condition(self.deliveries))
         except TimeoutError:
-            raise AssertionError(f"not within {seconds:g} s; heard: {self.deliveries}") from None
+            last = self.deliveries[-5:]
+            raise AssertionError(f"not within {seconds:g} s; heard {len(self.deliveries)}, at last: {last}") from None
 
     async def until_heard(self, count: int, seconds: float = 20) -> None:
         """Wait until that many different events were delivered."""

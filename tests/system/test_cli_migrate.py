@@ -8,10 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.cli import ROOT, Rooms, hearken
+from tests.support.cli import ROOT, Rooms, hearken, program
 from tests.support.sample_handlers import TABLES
+from worker.migrations import find_migrations
 
-ENGINE = ["schema/engine/0001_log.sql", "schema/engine/0002_delivery.sql"]
+ENGINE = [str(migration) for migration in find_migrations([])]
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ async def test_what_cannot_be_watched_is_said_in_one_line(database_url: str, tmp
     declare = "from worker import on\n@on('public.spaces', watch=('colour',))\nasync def paint(change, ctx): ...\n"
     (tmp_path / "paints.py").write_text(declare)
     column, table = await asyncio.gather(
-        hearken(database_url, "migrate", HEARKEN_HANDLERS="paints", PYTHONPATH=f"{tmp_path}:{ROOT}"),
+        program(database_url, "migrate", HEARKEN_HANDLERS="paints", PYTHONPATH=f"{tmp_path}:{ROOT}"),
         hearken(database_url, "migrate"),
     )
     assert (column.code, column.err.count("\n")) == (2, 1), column

@@ -14,9 +14,9 @@ import click
 import pytest
 
 import worker
-from tests.support.cli import ROOT, SAMPLE, Result, Rooms, hearken
+from tests.support.cli import ROOT, SAMPLE, Result, Rooms, hearken, program
 from tests.support.workers import start_worker
-from worker.cli import hearken as program
+from worker.cli import hearken as group
 from worker.cli.lazy import COMMANDS
 
 HEAVY = ("psycopg", "pydantic", "structlog", "aiohttp", "stripe", "tenacity", "prometheus_client")
@@ -41,9 +41,9 @@ def test_version_and_help_load_no_driver(option: str) -> None:
 
 def test_help_says_of_each_command_what_the_command_says() -> None:
     """Every command in the list is there, takes --help, and has one description."""
-    context = click.Context(program)
+    context = click.Context(group)
     for name, place in COMMANDS.items():
-        command = program.get_command(context, name)
+        command = group.get_command(context, name)
         assert command is not None
         assert (command.name, command.get_short_help_str(200)) == (name, place.help)
 
@@ -82,7 +82,7 @@ async def test_wrong_usage_exits_with_2(database_url: str) -> None:
 async def test_a_database_that_is_away_is_one_line() -> None:
     """Exit code 1, and neither a traceback nor the password."""
     for result in await asyncio.gather(
-        hearken(AWAY, "status"), hearken(AWAY, "migrate"), hearken(AWAY, "events", "--follow")
+        program(AWAY, "status"), hearken(AWAY, "migrate"), hearken(AWAY, "events", "--follow")
     ):
         assert (result.code, result.out, result.err.count("\n")) == (1, "", 1), result
         assert "cannot be reached" in result.err
@@ -92,7 +92,7 @@ async def test_a_database_that_is_away_is_one_line() -> None:
 async def test_settings_are_reported_together_and_without_their_values() -> None:
     """What is missing, misspelt or wrong is named in one message, exit code 2."""
     missing, wrong = await asyncio.gather(
-        hearken(None, "run", HEARKEN_BATCHES="none", HEARKEN_BATCHS="4"), hearken("HIDDEN no url", "status")
+        program(None, "run", HEARKEN_BATCHES="none", HEARKEN_BATCHS="4"), hearken("HIDDEN no url", "status")
     )
     assert (missing.code, wrong.code) == (2, 2)
     assert all(name in missing.err for name in ("DATABASE_URL", "HEARKEN_BATCHES", "HEARKEN_BATCHS"))
@@ -106,8 +106,8 @@ async def test_declarations_that_cannot_work_are_refused(database_url: str, tmp_
     (tmp_path / "twice.py").write_text(twice)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     double, absent = await asyncio.gather(
-        hearken(database_url, "run", HEARKEN_HANDLERS="twice", PYTHONPATH=path),
-        hearken(database_url, "run", HEARKEN_HANDLERS="no_such_module"),
+        program(database_url, "run", HEARKEN_HANDLERS="twice", PYTHONPATH=path),
+        program(database_url, "run", HEARKEN_HANDLERS="no_such_module"),
     )
     assert_one_line(double, 2, "declared twice")
     assert_one_line(absent, 2, "no_such_module")

@@ -32,7 +32,7 @@ async def test_a_handler_is_behind_by_what_it_has_yet_to_be_given(rooms: Rooms) 
     assert (note["behind"], note["dead"], note["declared"]) == (3, 0, True)
     assert note["oldest"] > 0
     assert (price["behind"], price["dead"], price["paused"]) == (1, 1, "lunch")
-    assert (gone["behind"], gone["declared"]) == (5, False)
+    assert (gone["behind"], gone["declared"]) == (3, False)
     assert {status["state"] for status in found.values()} == {"nobody"}
 
 
@@ -56,5 +56,5 @@ async def test_a_sleeping_worker_is_named(rooms: Rooms) -> None:
         await running.said("listening", logger="listener")
         found = await statuses(rooms)
         while {status["state"] for status in found.values()} != {"idle"}:
-            found = await statuses(rooms)  # which takes a second, in which the worker falls asleep
+            found = await statuses(rooms)  # meanwhile the worker falls asleep
         assert all(status["who"][0].endswith(f":{running.pid}") for status in found.values())

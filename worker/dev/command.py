@@ -99,4 +99,4 @@ class _Ending:
         elif not self._asked and self._task is not None:
             self._asked = True
             self._task.cancel()
-            click.echo("Stopping. Ctrl-C again to hurry.", err=True)
+            click.echo("Stopping." + (" Ctrl-C again to hurry." if self.hurry else ""), err=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tests.support.observed import BATCH
 from tests.support.observed.reporting import reported
 from worker import Change, Context, on
 
 SHARDS = 4
 
 
-@on("public.things", batch=5, shards=SHARDS)
+@on("public.things", batch=BATCH, shards=SHARDS)
 async def see_shards(change: Change, ctx: Context) -> None:
     """Tell of each event."""
     async with reported(change, ctx):

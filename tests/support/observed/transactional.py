@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.support.observed import BATCH
 from tests.support.observed.dying import pass_by
 from worker import Change, Context, on
 
@@ -11,7 +12,7 @@ MIRROR = "create table if not exists mirror (id bigint generated always as ident
 WRITE = "insert into mirror (event, key, version) select * from unnest(%s::bigint[], %s::text[], %s::int[])"
 
 
-@on("public.things", transactional=True, batch=4)
+@on("public.things", transactional=True, batch=BATCH)
 async def mirror(changes: Sequence[Change], ctx: Context) -> None:
     """Write every event down, in order. Nothing but the engine keeps it from being written twice."""
     pass_by("before the effect")

@@ -1,0 +1,118 @@
+"""Promises 1 and 2 with several workers over one database: a cursor is one's at a time, and passes on when one dies."""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from itertools import pairwise
+
+import pytest
+
+from tests.support.mirror import Mirror
+from tests.support.observed.sharded import SHARDS
+from tests.support.things import connect, observed, watch_things, write_things
+from tests.support.witness import Delivery, Witness
+from tests.support.workers import Worker, start_worker
+
+KEYS, VERSIONS = 16, 6
+ALL = KEYS * VERSIONS
+SHARD_OF = "select key, (hashtextextended(key, 0) & 2147483647) % %s from unnest(%s::text[]) key"
+
+
+async def start_workers(stack: AsyncExitStack, many: int, url: str, modules: list[str], *witness: Witness) -> list[Worker]:
+    """So many, all of which have begun to work."""
+    workers = [await stack.enter_async_context(start_worker(url, modules, *witness)) for _ in range(many)]
+    for worker in workers:
+        await worker.said("working")
+    return workers
+
+
+async def shards(url: str) -> dict[str, int]:
+    """The shard of each key, by the database's own hash."""
+    async with await connect(url) as connection:
+        cursor = await connection.execute(SHARD_OF, (SHARDS, list(map(str, range(KEYS)))))
+        return dict(await cursor.fetchall())
+
+
+def overlaps(deliveries: Iterable[Delivery]) -> list[tuple[Delivery, Delivery]]:
+    """Deliveries of one process that began while another process was still at one."""
+    in_order = sorted(deliveries, key=lambda d: d.began)
+    return [
+        (earlier, later)
+        for place, earlier in enumerate(in_order)
+        for later in in_order[place + 1 :]
+        if earlier.pid != later.pid and (earlier.ended is None or later.began < earlier.ended)
+    ]
+
+
+@pytest.mark.parametrize("many", [2, 3])
+async def test_one_cursor_is_run_by_one_at_a_time(database_url: str, many: int) -> None:
+    """Nobody is killed: every event once, each key in order, and no two processes at it at the same moment."""
+    modules = observed("external")
+    await watch_things(database_url, modules)
+    async with Witness() as witness, AsyncExitStack() as stack:
+        await start_workers(stack, many, database_url, modules, witness)
+        await write_things(database_url, keys=KEYS, versions=VERSIONS)
+        await witness.until_done(ALL)
+        assert len(witness.events()) == ALL
+        assert overlaps(witness.deliveries) == []
+        assert witness.versions() == {str(key): list(range(VERSIONS)) for key in range(KEYS)}
+
+
+async def test_a_transactional_handler_of_several_workers(database_url: str) -> None:
+    """Three of them mirror a stream of changes: each once, each key in order."""
+    modules = observed("transactional")
+    mirror = Mirror(database_url)
+    await mirror.make()
+    await watch_things(database_url, modules)
+    async with AsyncExitStack() as stack:
+        await start_workers(stack, 3, database_url, modules)
+        await write_things(database_url, keys=KEYS, versions=VERSIONS)
+        await mirror.until(ALL)
+    assert len(await mirror.events()) == ALL
+    assert await mirror.versions() == {str(key): list(range(VERSIONS)) for key in range(KEYS)}
+
+
+@pytest.mark.parametrize("many", [2, 3])
+async def test_shards_are_worked_side_by_side(database_url: str, many: int) -> None:
+    """Each shard is one process's at a time; all of them are at work at once; every event once."""
+    modules = observed("sharded")
+    await watch_things(database_url, modules)
+    shard_of = await shards(database_url)
+    async with Witness() as witness, AsyncExitStack() as stack:
+        await start_workers(stack, many, database_url, modules, witness)
+        witness.hold()
+        await write_things(database_url, keys=KEYS, versions=1)
+        # Held up, and still every shard comes: none waits for another.
+        await witness.until(lambda heard: len({shard_of[d.key] for d in heard if d.key}) == SHARDS)
+        witness.release()
+        await write_things(database_url, keys=KEYS, versions=VERSIONS)
+        await witness.until_done(KEYS * VERSIONS)
+    by_shard: dict[int, list[Delivery]] = defaultdict(list)
+    for delivery in witness.deliveries:
+        by_shard[shard_of[str(delivery.key)]].append(delivery)
+    assert {shard: overlaps(of_shard) for shard, of_shard in by_shard.items()} == dict.fromkeys(range(SHARDS), [])
+    assert len(witness.events()) == len(set(witness.events()))
+    print({p: len(d) for p, d in witness.by_pid().items()})
+
+
+async def test_others_take_over_when_one_is_killed(database_url: str) -> None:
+    """The one that has the cursor is killed with its handlers at work: another one goes on within seconds."""
+    modules = observed("external")
+    await watch_things(database_url, modules)
+    async with Witness() as witness, AsyncExitStack() as stack:
+        workers = {worker.pid: worker for worker in await start_workers(stack, 3, database_url, modules, witness)}
+        for alive in (3, 2):
+            witness.hold()
+            done = len({d.event for d in witness.deliveries if d.done})
+            await write_things(database_url, keys=alive, versions=2)
+            await witness.until(lambda heard: any(d.ended is None for d in heard))
+            (owner,) = {d.pid for d in witness.deliveries if d.ended is None}
+            workers.pop(owner).send(signal.SIGKILL)
+            await witness.until(lambda heard, owner=owner: any(d.ended is None and d.pid != owner for d in heard), 5)
+            witness.release()
+            await witness.until_done(done + 2 * alive - (0 if alive == 3 else 0))
+    for key, seen in witness.versions().items():
+        assert all(later <= earlier + 1 for earlier, later in pairwise(seen)), (key, seen)

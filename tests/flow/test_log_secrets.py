@@ -1,0 +1,89 @@
+"""Promise: a log above debug level holds nothing of the rows, whatever handlers do with them, and no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support import leaky
+from tests.support.served import ROOT, WORKER, execute, prepare, program_environment
+from worker.dev.embedded import EmbeddedPostgres
+from worker.registry import Registry, registry
+
+SECRET = "hunter2-of-the-row"
+FAILING = ["logs", "raises", "violates"]
+
+
+def leaky_handlers() -> Registry:
+    chosen = Registry()
+    chosen.handlers = {n: h for n, h in registry.handlers.items() if h.function.__module__ == leaky.__name__}
+    return chosen
+
+
+@asynccontextmanager
+async def running(url: str, lines: list[str], level: str) -> AsyncIterator[None]:
+    """A worker over the leaky handlers as a program; on leaving it is terminated, and `lines` has its whole output."""
+    await execute(url, "create table if not exists twins (name text primary key)")
+    await prepare(url, leaky_handlers())
+    environment = program_environment(url, leaky.__name__, HEARKEN_LOG_LEVEL=level)
+    process = await asyncio.create_subprocess_exec(
+        *WORKER, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+    reading = asyncio.create_task(process.communicate())
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, errors = await reading
+        lines += (output + errors).decode().splitlines()
+        assert process.returncode == 0
+
+
+async def until_parked(url: str, wanted: dict[str, str]) -> None:
+    """Wait until each of these handlers has an event in that state."""
+    async with asyncio.timeout(30):
+        parked: dict[str, str] = {}
+        while not wanted.items() <= parked.items():
+            await asyncio.sleep(0.05)
+            parked = dict(await execute(url, "select handler, state from hearken.parked"))
+
+
+def parsed(lines: list[str]) -> list[dict[str, Any]]:
+    """Every line must be JSON."""
+    return [json.loads(line) for line in lines]
+
+
+async def test_no_row_and_no_secret_is_in_the_log(postgres: EmbeddedPostgres) -> None:
+    """Dead events, tracebacks, tasks left behind, a violated constraint, a database that goes and comes."""
+    lines: list[str] = []
+    async with running(postgres.url, lines, "info"):
+        await execute(postgres.url, "insert into things values (1, %s)", SECRET)
+        await until_parked(postgres.url, {"raises": "dead", "violates": "dead", "away": "due"})
+        await asyncio.to_thread(postgres.restart)
+        await execute(postgres.url, "insert into things values (2, %s)", SECRET)
+        await until_parked(postgres.url, {"raises": "dead"})
+    text = "\n".join(lines)
+    assert SECRET not in text
+    assert str(urlsplit(postgres.url).password) not in text
+    said = parsed(lines)
+    assert {line["handler"] for line in said if line["event"] == "dead"} == {"raises", "violates"}
+    own = [line for line in said if line.get("logger") == "leaky"]
+    assert {line["event"] for line in own} == {"not a number", "not a number either"}
+    assert {(line["handler"], line["key"]) for line in own} <= {("logs", "1"), ("logs", "2")}
+    assert any(line["event"].startswith("Task exception was never retrieved") for line in said)
+
+
+async def test_at_debug_level_handlers_may_say_what_they_see(empty_database_url: str) -> None:
+    """Who asks for it gets it, from structlog and the standard library alike."""
+    lines: list[str] = []
+    async with running(empty_database_url, lines, "debug"):
+        await execute(empty_database_url, "insert into things values (1, %s)", SECRET)
+        await until_parked(empty_database_url, {"raises": "dead"})
+    rows = [line for line in parsed(lines) if line["event"].startswith("row")]
+    assert {line.get("name", line["event"]) for line in rows} == {SECRET, f"row {SECRET}"}

@@ -1,0 +1,218 @@
+"""Promise: the log is partitioned ahead, and old days go when nobody needs them; writers hardly wait for either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg.errors import LockNotAvailable
+
+from worker.change import Change
+from worker.context import Context
+from worker.database import Connection, Database
+from worker.errors import DatabaseError
+from worker.locks import retention_lock
+from worker.outcomes import Park
+from worker.registry import Registry
+from worker.retention import Partition, Retention, drop_partitions, make_partitions, sweep_default
+from worker.settings import Settings
+from worker.testing import Bench, bench
+
+declared = Registry()
+DAYS = 30
+OLD = """
+insert into hearken.events (at, topic, op, key, new)
+values (now() - make_interval(days => %s), %s, 'insert', %s, '{}')
+"""
+NAMES = """
+select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = 'hearken.events'::regclass order by c.relname
+"""
+
+
+@declared.on("public.rooms", transactional=True)
+async def hear(changes: Sequence[Change], ctx: Context) -> None:
+    """Park what is called so."""
+    if any(change.key == "bad" for change in changes):
+        raise Park("told to")
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log with a handler on rooms, and an operator's connection to it."""
+
+    url: str
+    bench: Bench
+
+    @property
+    def connection(self) -> Connection:
+        return self.bench.connection
+
+    async def partitions(self) -> list[str]:
+        return [row["name"] for row in await self.bench.execute(NAMES)]
+
+    async def make_old(self, days: int, *keys: str) -> Partition:
+        """The partition of a day so long ago, with events of these keys in it."""
+        partition = Partition(today() - timedelta(days=days))
+        for statement in partition.statements():
+            await self.connection.execute(statement)
+        for key in keys:
+            await self.bench.execute(OLD, (days, "public.rooms", key))
+        return partition
+
+    async def events_in(self, table: str) -> list[str]:
+        rows = await self.bench.execute("select tableoid::regclass::text as place, key from hearken.events order by id")
+        return [row["key"] for row in rows if row["place"] == f"hearken.{table}"]
+
+
+@pytest.fixture
+async def log(database_url: str) -> AsyncIterator[Log]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("create table rooms (id text primary key)")
+    async with bench(database_url, hear, declared=declared) as opened:
+        yield Log(database_url, opened)
+
+
+async def test_days_ahead_have_their_partition(log: Log) -> None:
+    """Today and three more, made by `migrate`; an event lands in its day's."""
+    ahead = [Partition(today() + timedelta(days=n)).name for n in range(4)]
+    assert await log.partitions() == [*ahead, "events_default"]
+    await log.bench.execute("insert into rooms values ('1')")
+    assert await log.events_in(ahead[0]) == ["1"]
+    assert await make_partitions(log.connection) == []
+
+
+async def test_a_partition_is_made_while_writers_are_at_work(log: Log) -> None:
+    """Neither an open writer nor one that comes in between is in the way: attaching locks neither."""
+    missing = Partition(today() + timedelta(days=3))
+    await log.bench.execute(f"drop table hearken.{missing.name}")
+    async with await psycopg.AsyncConnection.connect(log.url) as writer:
+        await writer.execute("insert into rooms values ('open')")
+        assert await make_partitions(log.connection) == [missing]
+
+
+async def test_only_one_process_takes_a_step(log: Log) -> None:
+    """Another one that is at it is not waited for."""
+    await log.bench.execute(f"drop table hearken.{Partition(today()).name}")
+    await log.make_old(40)
+    async with await psycopg.AsyncConnection.connect(log.url) as other:
+        await other.execute("select pg_advisory_xact_lock(%s)", (retention_lock(),))
+        assert await make_partitions(log.connection) == []
+        assert await drop_partitions(log.connection, DAYS) == []
+    assert await make_partitions(log.connection) == [Partition(today())]
+
+
+async def test_a_passed_old_day_is_dropped(log: Log) -> None:
+    """Older than the days to keep, and seen by every cursor; a younger one stays."""
+    old, young = await log.make_old(DAYS + 1, "1"), await log.make_old(DAYS, "2")
+    await log.bench.drain()
+    assert await drop_partitions(log.connection, DAYS) == [old]
+    assert young.name in await log.partitions()
+    assert old.name not in await log.partitions()
+
+
+async def test_a_day_that_a_cursor_has_not_passed_is_kept(log: Log) -> None:
+    """An event that is yet to be delivered is never dropped, however old; other topics do not matter."""
+    unheard, unseen = await log.make_old(41), await log.make_old(40, "1")
+    await log.bench.execute(OLD, (41, "public.unheard", "1"))
+    assert await drop_partitions(log.connection, DAYS) == [unheard]
+    assert await log.events_in(unseen.name) == ["1"]
+    await log.bench.drain()
+    assert await drop_partitions(log.connection, DAYS) == [unseen]
+
+
+async def test_a_day_with_a_parked_event_is_kept(log: Log) -> None:
+    """Someone may yet retry it; once it is out of the way, the day goes."""
+    old = await log.make_old(40, "bad")
+    await log.bench.drain()
+    assert [row["state"] for row in await log.bench.parked()] == ["dead"]
+    assert await drop_partitions(log.connection, DAYS) == []
+    await log.bench.execute("delete from hearken.parked")
+    assert await drop_partitions(log.connection, DAYS) == [old]
+
+
+async def test_nothing_is_dropped_while_a_cursor_is_from_another_database(log: Log) -> None:
+    """What it has seen cannot be told."""
+    old = await log.make_old(40)
+    await log.bench.execute("update hearken.cursors set cluster = 'elsewhere'")
+    with pytest.raises(DatabaseError, match="hearken rebase"):
+        await drop_partitions(log.connection, DAYS)
+    assert old.name in await log.partitions()
+
+
+async def test_a_lock_that_is_not_to_be_had_is_given_up(log: Log) -> None:
+    """An open writer keeps the log locked: the day stays until a later try, and the writer never notices."""
+    old = await log.make_old(40)
+    async with await psycopg.AsyncConnection.connect(log.url) as writer:
+        await writer.execute("insert into rooms values ('open')")
+        with pytest.raises(LockNotAvailable):
+            await drop_partitions(log.connection, DAYS)
+        await writer.commit()
+    assert await drop_partitions(log.connection, DAYS) == [old]
+
+
+async def test_a_writer_of_an_old_day_is_waited_for(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its event is not visible yet: the day is no candidate before it has ended."""
+    monkeypatch.setattr("worker.retention.PATIENCE", "set local lock_timeout = '50ms'")
+    old = await log.make_old(40)
+    async with await psycopg.AsyncConnection.connect(log.url) as writer:
+        await writer.execute(OLD, (40, "public.rooms", "late"))
+        with pytest.raises(LockNotAvailable):
+            await drop_partitions(log.connection, DAYS)
+        await writer.commit()
+    assert await drop_partitions(log.connection, DAYS) == []
+    assert await log.events_in(old.name) == ["late"]
+
+
+async def test_events_of_the_default_partition_are_left_in_peace_and_swept_when_old(log: Log) -> None:
+    """A day that has events there keeps them there; old and passed ones are deleted one by one."""
+    await log.bench.execute(f"drop table hearken.{Partition(today()).name}")
+    await log.bench.execute("insert into rooms values ('today')")
+    await log.bench.execute(OLD, (40, "public.rooms", "old"))
+    assert await make_partitions(log.connection) == []
+    assert await sweep_default(log.connection, DAYS) == 0
+    await log.bench.drain()
+    assert await sweep_default(log.connection, DAYS) == 1
+    assert await log.events_in("events_default") == ["today"]
+
+
+async def test_the_service_outlives_its_database(log: Log) -> None:
+    """Whatever goes wrong is tried again, and the days are in order in the end."""
+    await log.bench.execute(f"drop table hearken.{Partition(today()).name}")
+    database = Broken(Settings.model_validate({"DATABASE_URL": log.url}))
+    running = asyncio.create_task(Retention(database, DAYS, soon=0.001).run())
+    await asyncio.wait_for(database.third.wait(), 20)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert Partition(today()).name in await log.partitions()
+
+
+class Broken(Database):
+    """A database that is away at first."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.tries = 0
+        self.third = asyncio.Event()
+
+    async def connect(self) -> Connection:
+        self.tries += 1
+        if self.tries < 3:
+            raise psycopg.OperationalError("away")
+        connection = await super().connect()
+        closing = connection.close
+
+        async def close() -> None:
+            await closing()
+            self.third.set()
+
+        connection.close = close  # type: ignore[method-assign]
+        return connection
