@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ import structlog
 from pydantic_settings import BaseSettings
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
-from worker.brief import brief
+from worker.brief import brief, trace_of
 from worker.consumer import Consumer
 from worker.context import Services
 from worker.database import Database
@@ -35,6 +36,8 @@ logger = structlog.get_logger("app")
 
 # Seconds, after the handlers' own time is up, to write down what was unfinished.
 SETTLE_GRACE = 3.0
+# Seconds after that until the process ends whatever hangs: a silent network, a handler that ignores its cancellation.
+LAST_GRACE = 1.5
 
 
 def read_all_settings(registry: Registry) -> dict[type[BaseSettings], Any]:
@@ -164,7 +167,8 @@ class App:
     def _not_ready(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         self.not_ready_because = "starting" if error is None else brief(error)
-        logger.warning("not ready, trying again", tries=state.attempt_number, reason=self.not_ready_because)
+        tries, reason = state.attempt_number, self.not_ready_because
+        logger.warning("not ready, trying again", tries=tries, reason=reason, exc_info=trace_of(error))
 
 
 async def run(registry: Registry, settings: dict[type[BaseSettings], Any]) -> None:
@@ -174,5 +178,19 @@ async def run(registry: Registry, settings: dict[type[BaseSettings], Any]) -> No
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(say_unhandled)
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, app.stop)
+            loop.add_signal_handler(name, _stop_in_time, app)
         await app.run()
+
+
+def _stop_in_time(app: App) -> None:
+    """Begin to end; when the time is up, leave by a thread, because what hangs may be the event loop's own end."""
+    app.stop()
+    last = threading.Timer(app.settings.shutdown_timeout + SETTLE_GRACE + LAST_GRACE, _leave)
+    last.daemon = True
+    last.start()
+
+
+def _leave() -> None:
+    """What was not settled was not committed either: the next worker does it."""
+    logger.error("something did not end in time: leaving it behind")
+    os._exit(0)

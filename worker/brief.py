@@ -29,6 +29,11 @@ def brief(error: BaseException) -> str:
     return name
 
 
+def trace_of(error: BaseException | None) -> BaseException | None:
+    """For a logger's `exc_info`: the error, when `brief` tells no more than its class."""
+    return None if isinstance(error, (HearkenError, psycopg.Error, OSError)) else error
+
+
 def _of_server(error: psycopg.Error) -> str:
     """The server's message without its DETAIL; where the message itself quotes values, only what it is about."""
     if not str(error.sqlstate).startswith(QUOTING):

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker.brief import brief
-from worker.errors import CheckFailed
+from worker.brief import brief, trace_of
 from worker.remembered import Remembered
 
 logger = structlog.get_logger("health")
@@ -48,23 +47,22 @@ class Check:
 
     async def answer(self) -> Answer:
         """The answer, at most a moment old. An unknown exception is a red one, of which only the class is told."""
+        failure: Exception | None = None
         try:
-            ok, text = True, await self._remembered.get()
-        except CheckFailed as error:
-            ok, text = False, str(error)
+            text = await self._remembered.get()
         except Exception as error:
-            ok, text = False, brief(error)
-        answer = Answer(self.name, ok, " ".join(text.split()), self._remembered.taken_at)
-        self._say_change(answer)
+            failure, text = error, brief(error)
+        answer = Answer(self.name, failure is None, " ".join(text.split()), self._remembered.taken_at)
+        self._say_change(answer, failure)
         return answer
 
     async def close(self) -> None:
         """Ask no further."""
         await self._remembered.close()
 
-    def _say_change(self, answer: Answer) -> None:
+    def _say_change(self, answer: Answer, failure: Exception | None) -> None:
         if not answer.ok and self._was_ok is not False:
-            logger.warning("check is red", check=self.name, reason=answer.text)
+            logger.warning("check is red", check=self.name, reason=answer.text, exc_info=trace_of(failure))
         elif answer.ok and self._was_ok is False:
             logger.info("check is green again", check=self.name)
         self._was_ok = answer.ok

@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, stop_when_event_set, wait_ra
 
 from worker import cursors, log
 from worker.batch import BatchRunner
-from worker.brief import brief
+from worker.brief import brief, trace_of
 from worker.circuit import Circuit
 from worker.context import Services
 from worker.doorbell import Doorbell
@@ -198,4 +198,5 @@ class Consumer:
             shard=self.shard,
             tries=state.attempt_number,
             reason=self.progress.trouble,
+            exc_info=trace_of(error),
         )

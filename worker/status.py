@@ -42,7 +42,8 @@ order by c.handler, c.shard
 """
 )
 # What is left of the open window, read as a batch reads it, and what came after it (or, with none open, after what is
-# done). Each part is in the order of an index, or the limit would make a sequential scan look cheap.
+# done). Each part is in the order of an index, or asks it for one transaction at a time: anything else is badly
+# estimated where one transaction has written much, and ends in reading everything.
 BEHIND: LiteralString = (
     """
 select count(*) as behind, extract(epoch from clock_timestamp() - min(at))::float8 as seconds
@@ -57,10 +58,8 @@ from unnest(%(topics)s::text[]) t (topic) cross join lateral (
      where e.topic = t.topic and e.tx >= pg_snapshot_xmax(coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot))
      order by e.tx limit %(most)s)
     union all
-    (select * from hearken.events e
-     where e.topic = t.topic
-       and e.tx = any(array(select pg_snapshot_xip(coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot))))
-     limit %(most)s)) e
+    select e.* from pg_snapshot_xip(coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot)) x (tx)
+    cross join lateral (select * from hearken.events e where e.topic = t.topic and e.tx = x.tx limit %(most)s) e) e
 where """
     + WANTED
 )

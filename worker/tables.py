@@ -23,7 +23,7 @@ UNSTABLE_TEXT = frozenset(
 )
 
 RELATION: LiteralString = """
-select c.oid::bigint as oid, c.relkind::text as kind, has_table_privilege(c.oid, 'TRIGGER') as may_trigger
+select c.oid::bigint as oid, c.relkind::text as kind
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = %s and c.relname = %s
 """
@@ -74,7 +74,7 @@ class Table:
 async def read_table(connection: AsyncConnection[Any], topic: str) -> Table:
     """The table behind a topic ("schema.table"), from the catalog.
 
-    Raises WatchError when it does not exist, is no table, has no primary key, or may not be given a trigger.
+    Raises WatchError when it does not exist, is no table, or has no primary key.
     """
     schema, _, name = topic.partition(".")
     async with connection.cursor(row_factory=dict_row) as cursor:
@@ -84,10 +84,6 @@ async def read_table(connection: AsyncConnection[Any], topic: str) -> Table:
             raise WatchError(f"table {topic} does not exist: create it, or correct the topic of its handler")
         if relation["kind"] not in ("r", "p"):
             raise WatchError(f"{topic} is not a table (a view or foreign table has no triggers to capture with)")
-        if not relation["may_trigger"]:
-            raise WatchError(
-                f"no right to watch {topic}: the role that migrates must own it (or GRANT TRIGGER ON {topic})"
-            )
         await cursor.execute(COLUMNS, (relation["oid"],))
         rows = await cursor.fetchall()
     table = Table(schema, name, tuple(_column(row) for row in rows), _key(rows))

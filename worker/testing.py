@@ -41,10 +41,8 @@ class Bench:
         """Deliver everything that is due now; returns the number of batches."""
         batches = 0
         for consumer in self.consumers:
-            turn = Turn.WORKED
-            while turn is Turn.WORKED:
-                turn = await consumer.turn()
-                batches += turn in (Turn.WORKED, Turn.CAUGHT_UP)
+            while await consumer.turn() in (Turn.WORKED, Turn.CAUGHT_UP):
+                batches += 1
         return batches
 
     async def parked(self) -> list[DictRow]:

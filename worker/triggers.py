@@ -204,7 +204,7 @@ def _differs(table: Table, watched: list[Column]) -> sql.Composed:
 def _former(table: Table, excluded: set[str]) -> sql.Composed:
     """JSON of the old values that differ, put together as text: most columns do not, and cost nothing this way."""
     members = [
-        sql.SQL("case when {} then {} || to_json(o.{})::text end").format(
+        sql.SQL("case when {} then {} || coalesce(to_json(o.{})::text, 'null') end").format(
             _distinct(column), sql.Literal(json.dumps(column.name) + ":"), sql.Identifier(column.name)
         )
         for column in table.columns

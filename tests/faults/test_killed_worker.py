@@ -20,7 +20,7 @@ KEYS, VERSIONS = 3, 4
 async def killed_and_replaced(url: str, modules: list[str], point: str, witness: Witness) -> list[str]:
     """A worker that was killed at its second passing of the point; returns what to start the next one with."""
     await watch_things(url, modules)
-    await write_things(url, keys=KEYS, versions=VERSIONS)
+    await write_things(url, keys=KEYS, versions=range(VERSIONS))
     async with start_worker(url, modules, witness, KILL_AT=point, KILL_COUNT="2") as doomed:
         assert await doomed.ended() == -signal.SIGKILL
     return modules

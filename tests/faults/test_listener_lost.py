@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.proxy import TcpProxy
+from tests.support.proxy import TcpProxy, proxy_to
 from tests.support.things import PUT, connect, observed, until_asleep, watch_things
 from tests.support.witness import Witness
 from tests.support.workers import Worker, start_worker
@@ -65,16 +63,6 @@ async def scene(database_url: str) -> AsyncIterator[Scene]:
         yield made
         assert worker.alive
         assert len(set(witness.events())) == len(witness.events()), "an event was delivered twice"
-
-
-@asynccontextmanager
-async def proxy_to(url: str) -> AsyncIterator[TcpProxy]:
-    """A proxy before the server that the URL names."""
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    async with TcpProxy(parts.hostname, parts.port) as proxy:
-        yield proxy
 
 
 async def test_terminated_by_the_server(scene: Scene) -> None:

@@ -67,7 +67,7 @@ async def test_the_database_goes_away_under_load(postgres: EmbeddedPostgres, how
     mirror = Mirror(postgres.url)
     await mirror.make()
     await watch_things(postgres.url, MODULES)
-    await write_things(postgres.url, keys=KEYS, versions=1)
+    await write_things(postgres.url, keys=KEYS, versions=range(1))
     async with Witness() as witness, start_worker(postgres.url, MODULES, witness) as worker:
         async with writers(postgres.url):
             for _ in range(2):

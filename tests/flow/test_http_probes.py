@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic_settings import BaseSettings
 
+from tests.support.proxy import TcpProxy
 from tests.support.served import THINGS, execute, prepare, served
 from worker import Change, CheckFailed, Context, Park, Unavailable
 from worker.database import Database
@@ -130,6 +132,23 @@ async def test_a_database_that_is_away_is_named_and_forgiven(postgres: EmbeddedP
         await worker.until_ready()
 
 
+async def test_a_database_that_is_silent_is_red_in_seconds(empty_database_url: str) -> None:
+    """A network that swallows everything: the probes still answer, and it is forgiven when it speaks again."""
+    registry = quiet()
+    await prepare(empty_database_url, registry)
+    async with (
+        TcpProxy("127.0.0.1", urlsplit(empty_database_url).port or 0) as network,
+        served(network.through(empty_database_url), registry, prepared=False) as worker,
+    ):
+        await worker.until_ready()
+        network.freeze()
+        await worker.until_red("database", "no answer")
+        assert (await worker.get("/livez")).status == 200
+        assert (await worker.get("/metrics")).status == 200
+        network.thaw()
+        await worker.until_ready()
+
+
 async def test_probes_are_answered_before_the_database_is_there(postgres: EmbeddedPostgres) -> None:
     """A worker that starts without its database is alive, says what it waits for, and becomes ready."""
     registry = quiet()
@@ -231,6 +250,18 @@ async def test_a_stuck_cursor_of_another_worker_is_red_here_too(empty_database_u
             released.set()
             await worker.until_ready()
         await other.until_ready()
+
+
+async def test_a_handler_whose_every_batch_is_rolled_back_is_red(empty_database_url: str) -> None:
+    """A cursor from another database is refused, again and again: red with what to do, behind or not."""
+    async with served(empty_database_url, quiet(), stalled_after=0.3) as worker:
+        await worker.until_ready()
+        await execute(empty_database_url, "update hearken.cursors set cluster = 'elsewhere'")
+        await add_thing(empty_database_url)
+        line = await worker.until_red("handler note", "rolled back")
+        assert "hearken rebase" in line
+        health = await worker.get("/health")
+        assert health.json["handlers"]["note"]["state"] == "in trouble"
 
 
 async def test_a_circuit_that_needs_a_person_is_red_at_once(empty_database_url: str) -> None:

@@ -29,6 +29,10 @@ create table seen (n bigint generated always as identity, handler text, original
 """
 WRITE = "insert into seen (handler, original, key) values (%s, %s, %s)"
 SEEN = "select original, key from seen where handler = %s order by n"
+PARK = """
+insert into hearken.parked (handler, event_id, topic, key, state, attempt)
+select 'whole', id, topic, key, 'due', 1 from hearken.events where key = '0'
+"""
 INVISIBLE = "select id from hearken.events where not pg_visible_in_snapshot(tx, pg_current_snapshot())"
 
 
@@ -130,10 +134,9 @@ async def test_every_event_is_delivered_once_and_in_order(
 
 async def test_what_was_put_aside_stays_put_aside(shared_postgres: EmbeddedPostgres, source_url: str) -> None:
     """A parked event is known by its id, which does not change: it is neither lost nor appended again."""
-    park = "insert into hearken.parked (handler, event_id, topic, key, state, attempt) select 'whole', id, topic, key,"
     with restored(shared_postgres, source_url, 1_000_000) as url:
         async with bench(url, whole, parted, declared=declared) as copy:
-            await copy.execute(f"{park} 'due', 1 from hearken.events where key = '0'")
+            await copy.execute(PARK)
             await take_over(url)
             again = await copy.execute("select id from hearken.events where key = '0' and 'whole' = any(target)")
             assert again == []

@@ -18,7 +18,7 @@ from worker.errors import DatabaseError
 from worker.locks import retention_lock
 from worker.outcomes import Park
 from worker.registry import Registry
-from worker.retention import Partition, Retention, drop_partitions, make_partitions, sweep_default
+from worker.retention import DROP, Partition, Retention, drop_partitions, make_partitions, sweep_default
 from worker.settings import Settings
 from worker.testing import Bench, bench
 
@@ -68,6 +68,9 @@ class Log:
             await self.bench.execute(OLD, (days, "public.rooms", key))
         return partition
 
+    async def remove(self, partition: Partition) -> None:
+        await self.connection.execute(DROP.format(partition.identifier))
+
     async def events_in(self, table: str) -> list[str]:
         rows = await self.bench.execute("select tableoid::regclass::text as place, key from hearken.events order by id")
         return [row["key"] for row in rows if row["place"] == f"hearken.{table}"]
@@ -93,7 +96,7 @@ async def test_days_ahead_have_their_partition(log: Log) -> None:
 async def test_a_partition_is_made_while_writers_are_at_work(log: Log) -> None:
     """Neither an open writer nor one that comes in between is in the way: attaching locks neither."""
     missing = Partition(today() + timedelta(days=3))
-    await log.bench.execute(f"drop table hearken.{missing.name}")
+    await log.remove(missing)
     async with await psycopg.AsyncConnection.connect(log.url) as writer:
         await writer.execute("insert into rooms values ('open')")
         assert await make_partitions(log.connection) == [missing]
@@ -101,7 +104,7 @@ async def test_a_partition_is_made_while_writers_are_at_work(log: Log) -> None:
 
 async def test_only_one_process_takes_a_step(log: Log) -> None:
     """Another one that is at it is not waited for."""
-    await log.bench.execute(f"drop table hearken.{Partition(today()).name}")
+    await log.remove(Partition(today()))
     await log.make_old(40)
     async with await psycopg.AsyncConnection.connect(log.url) as other:
         await other.execute("select pg_advisory_xact_lock(%s)", (retention_lock(),))
@@ -174,7 +177,7 @@ async def test_a_writer_of_an_old_day_is_waited_for(log: Log, monkeypatch: pytes
 
 async def test_events_of_the_default_partition_are_left_in_peace_and_swept_when_old(log: Log) -> None:
     """A day that has events there keeps them there; old and passed ones are deleted one by one."""
-    await log.bench.execute(f"drop table hearken.{Partition(today()).name}")
+    await log.remove(Partition(today()))
     await log.bench.execute("insert into rooms values ('today')")
     await log.bench.execute(OLD, (40, "public.rooms", "old"))
     assert await make_partitions(log.connection) == []
@@ -186,7 +189,7 @@ async def test_events_of_the_default_partition_are_left_in_peace_and_swept_when_
 
 async def test_the_service_outlives_its_database(log: Log) -> None:
     """Whatever goes wrong is tried again, and the days are in order in the end."""
-    await log.bench.execute(f"drop table hearken.{Partition(today()).name}")
+    await log.remove(Partition(today()))
     database = Broken(Settings.model_validate({"DATABASE_URL": log.url}))
     running = asyncio.create_task(Retention(database, DAYS, soon=0.001).run())
     await asyncio.wait_for(database.third.wait(), 20)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 
 import structlog
@@ -24,7 +25,7 @@ def _name(change: Change) -> str:
 async def raises(change: Change, ctx: Context) -> None:
     """An exception whose text is the row's, caused by another."""
     try:
-        {}[_name(change)]
+        os.environ[_name(change)]
     except KeyError as error:
         raise RuntimeError(f"cannot take {_name(change)}") from error
 

@@ -1,4 +1,4 @@
-"""The effect of the transactional handler `observed.transactional`: the table `mirror`, watched by a LISTEN."""
+"""The effect of the transactional handlers of `observed`: the table `mirror`, watched by a LISTEN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from tests.support.observed.transactional import MIRROR
+from tests.support.observed.writing import MIRROR
 from tests.support.things import connect
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -131,6 +132,16 @@ class TcpProxy:
             await writer.drain()
         await flowing.wait()
         writer.write_eof()
+
+
+@asynccontextmanager
+async def proxy_to(url: str) -> AsyncIterator[TcpProxy]:
+    """A proxy before the server that the URL names."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    async with TcpProxy(parts.hostname, parts.port) as proxy:
+        yield proxy
 
 
 async def _reset(writer: asyncio.StreamWriter) -> None:

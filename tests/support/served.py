@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import psycopg
 from aiohttp.typedefs import LooseHeaders
+from pydantic_settings import BaseSettings
 
 from worker.app import App, open_services
 from worker.database import Connection, Database
@@ -113,7 +114,10 @@ async def served(url: str, registry: Registry, *, prepared: bool = True, **chang
         await prepare(url, registry)
     settings = settings_for(url, **changed)
     async with AsyncExitStack() as stack:
-        every = {Settings: settings, **{resource.settings: resource.settings() for resource in registry.resources}}
+        every: dict[type[BaseSettings], Any] = {
+            resource.settings: resource.settings() for resource in registry.resources
+        }
+        every[Settings] = settings
         services = await stack.enter_async_context(open_services(registry, every))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         app = App(registry, settings, services)

@@ -45,10 +45,10 @@ async def connect(url: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     return await psycopg.AsyncConnection.connect(url, autocommit=True)
 
 
-async def write_things(url: str, *, keys: int, versions: int) -> None:
-    """Commit every version (from 0) of every key (from 0), one at a time and the keys by turns."""
+async def write_things(url: str, *, keys: int, versions: Iterable[int]) -> None:
+    """Commit each of the versions of every key (from 0), one at a time and the keys by turns."""
     async with await connect(url) as connection:
-        for version in range(versions):
+        for version in versions:
             for key in range(keys):
                 await connection.execute(PUT, (key, version))
 

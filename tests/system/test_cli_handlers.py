@@ -7,7 +7,8 @@ import psycopg
 from tests.support.cli import Rooms, hearken
 from worker.locks import claim_lock
 
-RENAME = "update hearken.{} set handler = 'gone' where handler = 'price_room'"
+RENAME_CURSOR = "update hearken.cursors set handler = 'gone' where handler = 'price_room'"
+RENAME_PARKED = "update hearken.parked set handler = 'gone' where handler = 'price_room'"
 
 
 async def test_a_paused_handler_waits_and_goes_on(rooms: Rooms) -> None:
@@ -37,8 +38,8 @@ async def test_a_handler_that_is_gone_is_forgotten_whole(rooms: Rooms) -> None:
     """Cursor, parked events and pause go; what it did outside stays in the ledger."""
     await rooms.execute("insert into rooms values (2, 'bad', 20)")
     await rooms.bench.drain()
-    await rooms.execute(RENAME.format("cursors"))
-    await rooms.execute(RENAME.format("parked"))
+    await rooms.execute(RENAME_CURSOR)
+    await rooms.execute(RENAME_PARKED)
     unasked = await hearken(rooms.url, "forget", "gone")
     assert (unasked.code, "1 dead" in unasked.err) == (2, True)
     done = await hearken(rooms.url, "forget", "gone", "--yes", "--json")
@@ -52,7 +53,7 @@ async def test_a_handler_in_use_is_not_forgotten(rooms: Rooms) -> None:
     """Neither one that is declared, nor one that a worker with older code is running."""
     declared = await hearken(rooms.url, "forget", "price_room", "--yes")
     assert (declared.code, "still declared" in declared.err) == (2, True)
-    await rooms.execute(RENAME.format("cursors"))
+    await rooms.execute(RENAME_CURSOR)
     async with await psycopg.AsyncConnection.connect(rooms.url, autocommit=True) as other:
         await other.execute("select pg_advisory_lock(%s)", (claim_lock("gone", 0),))
         busy = await hearken(rooms.url, "forget", "gone", "--yes")

@@ -1,0 +1,171 @@
+"""The README is run: its commands, its examples, its SQL, and the facts in its tables."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from handlers.spaces import sync_space
+from handlers.stripe import StripeSettings
+from handlers.stripe.local import LocalStripe
+from tests.support.cli import program
+from tests.support.workers import start_worker
+from worker.registry import Registry, registry
+from worker.settings import Settings
+from worker.testing import bench
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def _commands() -> list[list[str]]:
+    lines = [line[2:] for block in _blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+    return [re.findall(r'"[^"]*"|\S+', line) for line in lines]
+
+
+@pytest.fixture
+async def stripe() -> AsyncIterator[LocalStripe]:
+    async with LocalStripe() as server:
+        yield server
+
+
+def _environment(stripe: LocalStripe) -> dict[str, str]:
+    return {"HEARKEN_HANDLERS": "handlers", "STRIPE_SECRET_KEY": stripe.key, "STRIPE_API_BASE": stripe.url}
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    """The demo and the tests are the first commands a reader sees; test_dev runs the demo itself."""
+    assert [" ".join(words) for words in _commands()[:2]] == [
+        "pip install uv && uv run hearken dev --demo",
+        "uv run pytest",
+    ]
+
+
+async def test_every_command_to_operate_works(database_url: str, stripe: LocalStripe) -> None:
+    """The commands of the section Operate, in the order they stand in, on a database with one space."""
+    commands = [words[1:] for words in _commands() if words[0] == "hearken"]
+    assert (await program(database_url, "migrate", **_environment(stripe))).code == 0
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("insert into public.spaces (name, capacity, price_per_hour) values ('Blue', 4, 20)")
+    assert len(commands) == 6
+    for arguments in commands:
+        result = await program(database_url, *(word.strip('"') for word in arguments), **_environment(stripe))
+        assert result.code == 0, f"hearken {' '.join(arguments)}: {result.err or result.out}"
+
+
+def test_the_example_handler_is_short() -> None:
+    """A handler of one's own takes at most twelve lines, blank ones aside."""
+    assert len([line for line in _blocks("python")[0].splitlines() if line.strip()]) <= 12
+
+
+async def test_the_example_handler_and_its_test_work(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler of the README passes the test of the README."""
+    for name in ("publish_room",):
+        monkeypatch.delitem(registry.handlers, name, raising=False)
+    module: Any = ModuleType("readme_example")
+    for block in _blocks("python"):
+        exec(compile(ast.parse(block), str(README), "exec"), module.__dict__)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("create table rooms (id int generated always as identity primary key, name text, seats int)")
+        connection.execute("create table board (room text primary key, name text)")
+    try:
+        await module.test_a_room_is_on_the_board(empty_database_url)
+    finally:
+        registry.handlers.pop("publish_room")
+    assert "readme_example" not in sys.modules
+
+
+async def test_a_note_is_kept_with_the_event(database_url: str, stripe: LocalStripe) -> None:
+    """The SQL by which an application says who and why ends up in the log."""
+    note = _blocks("sql")[0]
+    async with bench(database_url, sync_space) as stage, stage.connection.transaction():
+        await stage.execute(note)
+        await stage.execute("insert into public.spaces (name) values ('Blue')")
+        (event,) = await stage.execute("select note from hearken.events")
+    assert event["note"] == {"by": "anna", "why": "new price list"}
+
+
+async def test_the_least_rights_are_enough(database_url: str, stripe: LocalStripe) -> None:
+    """A worker with the role that the README grants becomes ready, answers its probes, and writes to Stripe."""
+    environment = _environment(stripe)
+    assert (await program(database_url, "migrate", **environment)).code == 0
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("drop role if exists hearken_worker")
+        connection.execute(_blocks("sql")[1].encode())
+        connection.execute("alter role hearken_worker password 'worker'")
+    try:
+        url = make_conninfo(database_url, user="hearken_worker", password="worker")
+        del environment["HEARKEN_HANDLERS"]
+        async with start_worker(url, ["handlers"], **environment) as worker:
+            await worker.said("working")
+            await worker.said("listening")
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("insert into public.spaces (name, capacity, price_per_hour) values ('Blue', 4, 20)")
+            await stripe.wait_for(lambda calls: any(c.path.endswith("/products/space_1") for c in calls))
+            port = (await worker.said("listening for HTTP"))["port"]
+            assert await _probe(port) == {"/livez": 200, "/readyz": 200}
+    finally:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("drop owned by hearken_worker")
+            connection.execute("drop role hearken_worker")
+    assert conninfo_to_dict(url)["user"] == "hearken_worker"
+
+
+async def _probe(port: int) -> dict[str, int]:
+    paths = re.findall(r"path: (/\w+)", _blocks("yaml")[0])
+    async with aiohttp.ClientSession() as session:
+        return {path: (await session.get(f"http://127.0.0.1:{port}{path}")).status for path in paths}
+
+
+def _documented() -> dict[str, str]:
+    rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", README.read_text("utf-8"), re.MULTILINE)
+    settings: dict[str, str] = {}
+    for names, defaults in rows:
+        variables = re.findall(r"`(\w+)`", names)
+        values = [value.strip().strip("`") for value in defaults.split(",")]
+        settings |= dict(zip(variables, values * len(variables) if len(values) == 1 else values, strict=False))
+    return settings
+
+
+def test_every_setting_is_in_the_table_with_its_default() -> None:
+    """No setting is left out or made up, and each default that is a value is the code's."""
+    fields = {str(f.alias): f for c in (Settings, StripeSettings) for f in c.model_fields.values()}
+    documented = _documented()
+    assert documented.keys() == fields.keys()
+    for name, default in documented.items():
+        if default == "required":
+            assert fields[name].is_required(), name
+        elif name not in {"PORT", "HEARKEN_HOST", "STRIPE_API_BASE"}:
+            assert str(fields[name].default).removesuffix(".0") == default, name
+
+
+def test_every_option_of_on_is_in_the_table() -> None:
+    """The table of `@on` has its options, and no others, with the defaults that it names."""
+    text = README.read_text("utf-8")
+    table = text[text.index("| option of `@on`") : text.index("A handler returns when")]
+    options = dict(re.findall(r"`(\w+)=(.*?)`", table))
+    parameters = inspect.signature(Registry.on).parameters
+    assert options.keys() == parameters.keys() - {"self", "topic"}
+    for name in ("concurrency", "shards", "batch", "timeout", "attempts"):
+        assert float(options[name]) == parameters[name].default
+
+
+def test_the_procfile_is_as_described() -> None:
+    """Heroku migrates on release and runs a worker."""
+    assert (README.parent / "Procfile").read_text() == (
+        "release: python -m worker migrate\nworker: python -m worker run\n"
+    )

@@ -1,0 +1,96 @@
+"""Promise: a replayed event is the old one again, for those it is meant for, and says who asked for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from worker.change import Change
+from worker.context import Context
+from worker.errors import UsageError
+from worker.events import Filter, find_events
+from worker.registry import Registry
+from worker.replay import Reason, Replayed, choose_audience, replay
+from worker.testing import Bench, bench
+
+declared = Registry()
+TOPIC = "public.rooms"
+given: list[tuple[str, int | None, Any]] = []
+
+
+@declared.on(TOPIC)
+async def listen(change: Change, ctx: Context) -> None:
+    """Write down what it is given."""
+    given.append((ctx.handler, change.replay_of, change.note))
+
+
+@declared.on(TOPIC, watch=("price",), ops=("update",))
+async def reprice(change: Change, ctx: Context) -> None:
+    """The same, of prices alone."""
+    given.append((ctx.handler, change.replay_of, change.note))
+
+
+@pytest.fixture
+async def rooms(database_url: str) -> AsyncIterator[Bench]:
+    given.clear()
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("create table rooms (id int primary key, name text, price int)")
+    async with bench(database_url, listen, reprice, declared=declared) as opened:
+        yield opened
+
+
+async def again(rooms: Bench, ids: list[int], *names: str) -> Replayed:
+    events = await find_events(rooms.connection, Filter([TOPIC], ids=ids), limit=len(ids))
+    audience = await choose_audience(rooms.connection, declared.handlers, names, [TOPIC])
+    return await replay(rooms.connection, events, audience, Reason("me@here", "it was lost"))
+
+
+async def test_the_note_of_the_change_is_kept_beside_the_reason(rooms: Bench) -> None:
+    """A handler that reads who made the change reads it in the replay too; text that is no object is kept as it is."""
+    for key, note in ((1, '{"by": "ann"}'), (2, "by hand"), (3, "")):
+        await rooms.execute("select set_config('hearken.note', %s, false)", (note,))
+        await rooms.execute("insert into rooms values (%s)", (key,))
+    await rooms.drain()
+    given.clear()
+    await again(rooms, [1, 2, 3])
+    await rooms.drain()
+    said = {"replay": {"by": "me@here", "reason": "it was lost"}}
+    assert [note for _, _, note in given] == [{"by": "ann", **said}, {"note": "by hand", **said}, said]
+
+
+async def test_the_values_are_those_of_the_old_event(rooms: Bench) -> None:
+    """Byte for byte, whatever the row is now."""
+    await rooms.execute("insert into rooms values (1, 'blue', 10)")
+    await rooms.execute("update rooms set name = 'red'")
+    await again(rooms, [2])
+    rows = await rooms.execute(
+        "select old::text as old, new::text as new from hearken.events where 2 in (id, replay_of)"
+    )
+    assert rows[0] == rows[1]
+    assert json.loads(rows[1]["old"]) == {"name": "blue"}
+
+
+async def test_a_handlers_own_change_comes_back_only_when_it_is_chosen(rooms: Bench) -> None:
+    """It hears nothing of what it did itself, unless an operator wants it to."""
+    await rooms.execute("select set_config('hearken.origin', 'listen', false)")
+    await rooms.execute("insert into rooms values (1)")
+    await rooms.execute("update rooms set price = 1")
+    assert (await again(rooms, [2])).handlers == {"listen": 0, "reprice": 1}
+    assert (await again(rooms, [2], "listen")).handlers == {"listen": 1}
+    await rooms.drain()
+    assert [(handler, of) for handler, of, _ in given] == [("listen", 2), ("reprice", None), ("reprice", 2)]
+
+
+async def test_events_that_nobody_asked_for_are_not_replayed(rooms: Bench) -> None:
+    """Neither for one that is chosen, nor when no handler at all would get one."""
+    await rooms.execute("insert into rooms values (1, 'blue', 10)")
+    with pytest.raises(UsageError, match="reprice asks for none"):
+        await again(rooms, [1], "reprice")
+    await rooms.execute("delete from hearken.cursors where handler = 'listen'")
+    with pytest.raises(UsageError, match="no handler asks"):
+        await again(rooms, [1])
+    assert await rooms.execute("select count(*) as events from hearken.events") == [{"events": 1}]
