@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -30,6 +31,14 @@ BATCH_SECONDS = 1.0
 FIRST_SIZE = 100
 SMALLEST_SIZE = 10
 GONE = Park("the event is no longer in the log: skip it, and backfill its key")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a batch came to: how many events it had (0: there was nothing to do), and whether there may be more."""
+
+    events: int
+    more: bool
 
 
 class BatchRunner:
@@ -59,16 +68,14 @@ class BatchRunner:
         self._parked_last = False
         self._report: Report | None = None
 
-    async def run(self, connection: Connection, claim: Claim) -> tuple[bool, bool]:
-        """Do one batch, parked events and new ones in turns.
-
-        Returns whether there was anything to do, and whether there may be more.
-        """
+    async def run(self, connection: Connection, claim: Claim) -> Done:
+        """Do one batch, parked events and new ones in turns."""
         self._report = None
-        self._parked_last = claim.has_parked and not self._parked_last and await self._run_parked(connection)
-        if self._parked_last:
-            return True, True
-        return await self._run_new(connection, claim)
+        parked = 0
+        if claim.has_parked and not self._parked_last:
+            parked = await self._run_parked(connection)
+        self._parked_last = parked > 0
+        return Done(parked, more=True) if parked else await self._run_new(connection, claim)
 
     def report(self) -> None:
         """Tell what the last batch came to, now that it is committed."""
@@ -79,20 +86,20 @@ class BatchRunner:
     def _limit(self) -> int:
         return 1 if self._circuit.open else self._size
 
-    async def _run_parked(self, connection: Connection) -> bool:
+    async def _run_parked(self, connection: Connection) -> int:
         changes = await parking.read_due(connection, self._handler, self._shard, self._limit())
         if not changes:
-            return False
+            return 0
         lost = [Delivery(change, GONE) for change in changes if not change.op]
         settlement = (await self._deliver(connection, [change for change in changes if change.op], lost)).settlement
         await parking.park(connection, self._handler.name, settlement.parkings)
         await parking.unpark(connection, self._handler.name, settlement.delivered)
-        return True
+        return len(changes)
 
-    async def _run_new(self, connection: Connection, claim: Claim) -> tuple[bool, bool]:
+    async def _run_new(self, connection: Connection, claim: Claim) -> Done:
         batch = await log.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
         if batch is None:
-            return False, False
+            return Done(0, more=False)
         changes = fold(batch.changes) if self._handler.fold else batch.changes
         behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []
         # Behind a parked event of its key an event is held; for a level-triggered handler it takes that one's place.
@@ -105,7 +112,8 @@ class BatchRunner:
             await parking.supersede(connection, self._handler.name, behind)
         await parking.park(connection, self._handler.name, [*report.settlement.parkings, *held])
         await cursors.move(connection, claim, batch.then)
-        return True, batch.then.target is not None or bool(report.settlement.parkings or held)
+        more = batch.then.target is not None or bool(report.settlement.parkings or held)
+        return Done(max(1, len(batch.changes)), more=more)
 
     async def _behind_parked(self, connection: Connection, changes: Sequence[Change]) -> list[Change]:
         keys = await parking.parked_keys(connection, self._handler.name, changes)

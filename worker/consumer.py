@@ -33,10 +33,11 @@ PAUSED = 2.0
 # A woken consumer keeps its bell up for so many seconds, since it often is back before: that saves taking it down and
 # putting it up again.
 DOZE = 0.003
-# Who sleeps for less than RESTLESS has busy writers, who should not have to notify each time: while there is something
-# at every look, it looks again after LINGER instead of sleeping.
+# Who sleeps for less than RESTLESS may have busy writers, who should not have to notify each time: it looks again after
+# LINGER instead of sleeping, for as long as it finds BUSY events or more.
 RESTLESS = 0.001
-LINGER = 0.01
+LINGER = 0.005
+BUSY = 5
 
 
 class Turn(Enum):
@@ -127,7 +128,7 @@ class Consumer:
             return None
         if turn in (Turn.ELSEWHERE, Turn.PAUSED):
             return await self._pause(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
-        if self._restless and turn is Turn.CAUGHT_UP:
+        if self._restless:
             return await self._pause(LINGER)
         return await self._sleep()
 
@@ -142,11 +143,12 @@ class Consumer:
             if claim.paused:
                 return Turn.PAUSED
             self.progress.working()
-            found, more = await self._runner.run(connection, claim)
+            done = await self._runner.run(connection, claim)
         self._runner.report()
-        if more:
+        self._restless = self._restless and done.events >= BUSY
+        if done.more:
             return Turn.WORKED
-        return Turn.CAUGHT_UP if found else Turn.IDLE
+        return Turn.CAUGHT_UP if done.events else Turn.IDLE
 
     async def _sleep(self) -> None:
         """Wait for a commit, and go on with what it brings for as long as that takes no time."""

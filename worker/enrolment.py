@@ -38,12 +38,8 @@ on conflict do nothing
 TOPICS: LiteralString = "update hearken.cursors set topics = %(topics)s where handler = %(name)s"
 TRY_CLAIM: LiteralString = "select pg_try_advisory_xact_lock(%s) as claimed"
 UNFINISHED: LiteralString = """
-select pg_current_snapshot()::text as now, bool_or(
-    c.target is not null
-    or exists (select from hearken.events e where e.topic = any(c.topics) and not pg_visible_in_snapshot(e.tx, c.done)
-               and (e.tx >= pg_snapshot_xmax(c.done) or e.tx = any(array(select pg_snapshot_xip(c.done)))))
-    ) as unfinished
-from hearken.cursors c where c.handler = %s
+select pg_current_snapshot()::text as now, bool_or(c.target is not null or u.first_id is not null) as unfinished
+from hearken.cursors c cross join lateral hearken.unseen(c.topics, c.done) u where c.handler = %s
 """
 REMOVE: LiteralString = "delete from hearken.cursors where handler = %s"
 

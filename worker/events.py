@@ -53,8 +53,8 @@ UNSEEN: LiteralString = (
     (select * from hearken.events e
      where e.topic = t.topic and e.tx >= pg_snapshot_xmax(%(seen)s::pg_snapshot) order by e.tx)
     union all
-    (select * from hearken.events e
-     where e.topic = t.topic and e.tx = any(array(select pg_snapshot_xip(%(seen)s::pg_snapshot))))) e
+    (select i.* from pg_snapshot_xip(%(seen)s::pg_snapshot) x (tx) cross join lateral (
+         select * from hearken.events i where i.topic = t.topic and i.tx = x.tx) i)) e
 where """
     + MATCHES
     + " order by e.id"

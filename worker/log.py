@@ -13,15 +13,8 @@ from worker.change import Change
 from worker.cursors import Position
 from worker.registry import Handler
 
-# What the cursor has not seen is what came after its snapshot, and what was in flight in it: two index ranges, so that
-# a transaction left open for an hour does not make every read start from its beginning.
 WINDOW: LiteralString = """
-select min(id) as first, max(id) as last, pg_current_snapshot()::text as target
-from (select e.id from hearken.events e
-      where e.topic = any(%(topics)s) and e.tx >= pg_snapshot_xmax(%(done)s::pg_snapshot)
-      union all
-      select e.id from hearken.events e
-      where e.topic = any(%(topics)s) and e.tx = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot)))) unseen
+select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topics)s, %(done)s::pg_snapshot)
 """
 # Whether an event of its topics is one the handler (and shard) asked for.
 WANTED: LiteralString = """(
@@ -65,7 +58,7 @@ with scanned as materialized (
         order by e.tx limit %(limit)s) e
     union all
     select e.* from unnest(%(topics)s::text[]) t (topic)
-    cross join unnest(array(select pg_snapshot_xip(%(done)s::pg_snapshot))) x (tx)
+    cross join pg_snapshot_xip(%(done)s::pg_snapshot) x (tx)
     cross join lateral (
         select * from hearken.events e where e.topic = t.topic and e.tx = x.tx limit %(limit)s) e),"""
     + JUDGED
@@ -73,9 +66,12 @@ with scanned as materialized (
 # Looked at before sleeping: takes no lock, writes nothing.
 PEEK: LiteralString = """
 select c.target is not null
-       or exists (select from hearken.events e where e.topic = any(%(topics)s) and e.tx >= pg_snapshot_xmax(c.done))
-       or exists (select from hearken.events e
-                  where e.topic = any(%(topics)s) and e.tx = any(array(select pg_snapshot_xip(c.done)))) as work,
+       or exists (select from unnest(%(topics)s::text[]) t (topic) cross join lateral (
+                      select from hearken.events e
+                      where e.topic = t.topic and e.tx >= pg_snapshot_xmax(c.done) order by e.tx limit 1) e)
+       or exists (select from unnest(%(topics)s::text[]) t (topic)
+                  cross join pg_snapshot_xip(c.done) x (tx) cross join lateral (
+                      select from hearken.events e where e.topic = t.topic and e.tx = x.tx limit 1) e) as work,
        (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
         where p.handler = c.handler and p.state = 'due'
           and (c.shards = 1

@@ -195,6 +195,10 @@ class Retention:
             except errors.LockNotAvailable:
                 logger.info("a lock was not to be had, trying again soon")
                 pause = self._soon
+            except errors.InsufficientPrivilege:
+                logger.warning(
+                    "partitions are left as they are: only the owner of hearken.events may make and drop them"
+                )
             except Exception as error:
                 logger.warning("partitions could not be tidied, trying again", reason=brief(error))
                 pause = self._soon

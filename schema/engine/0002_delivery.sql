@@ -94,3 +94,20 @@ begin
     where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted;
     return coalesce(open, '{}');
 end $$;
+
+-- Where a window over these topics begins and ends. What a cursor has not seen is what came after its snapshot, and what
+-- was in flight in it: two index ranges, so that a transaction left open for an hour does not make every read start from
+-- its beginning. How many rows that is cannot be guessed, and the planner would rather read the whole log.
+create function hearken.unseen(its_topics text[], done pg_snapshot)
+returns table (first_id bigint, last_id bigint)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off as $$
+    select min(u.id), max(u.id)
+    from unnest(its_topics) t (topic) cross join lateral (
+        (select e.id from hearken.events e
+         where e.topic = t.topic and e.tx >= pg_snapshot_xmax(done) offset 0)
+        union all
+        (select e.id from pg_snapshot_xip(done) x (tx) cross join lateral (
+             select i.id from hearken.events i where i.topic = t.topic and i.tx = x.tx offset 0) e)) u
+$$;

@@ -21,7 +21,9 @@ ALL = KEYS * VERSIONS
 SHARD_OF = "select key, (hashtextextended(key, 0) & 2147483647) %% %s from unnest(%s::text[]) key"
 
 
-async def start_workers(stack: AsyncExitStack, many: int, url: str, modules: list[str], *witness: Witness) -> list[Worker]:
+async def start_workers(
+    stack: AsyncExitStack, many: int, url: str, modules: list[str], *witness: Witness
+) -> list[Worker]:
     """So many, all of which have begun to work."""
     workers = [await stack.enter_async_context(start_worker(url, modules, *witness)) for _ in range(many)]
     for worker in workers:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import pytest
 from pydantic_settings import BaseSettings
 
-from tests.support.proxy import TcpProxy
+from tests.support.proxy import proxy_to
 from tests.support.served import THINGS, execute, prepare, served
 from worker import Change, CheckFailed, Context, Park, Unavailable
 from worker.database import Database
@@ -137,7 +136,7 @@ async def test_a_database_that_is_silent_is_red_in_seconds(empty_database_url: s
     registry = quiet()
     await prepare(empty_database_url, registry)
     async with (
-        TcpProxy("127.0.0.1", urlsplit(empty_database_url).port or 0) as network,
+        proxy_to(empty_database_url) as network,
         served(network.through(empty_database_url), registry, prepared=False) as worker,
     ):
         await worker.until_ready()

@@ -65,9 +65,7 @@ async def test_a_lookup_key_belongs_to_one_price_until_it_is_transferred(api: st
     await api.products.create_async({"id": "p", "name": "N"})
     old = await _price(api, "p", 2500, lookup_key="k")
     await api.prices.update_async(old.id, {"active": False})
-    with pytest.raises(
-        stripe.InvalidRequestError, match=rf"A price \(`{old.id}`\) already uses that lookup key"
-    ):
+    with pytest.raises(stripe.InvalidRequestError, match=rf"A price \(`{old.id}`\) already uses that lookup key"):
         await _price(api, "p", 3000, lookup_key="k")
     new = await api.prices.create_async(
         {
@@ -142,9 +140,7 @@ async def test_prices_keep_exact_amounts(api: stripe.V1Services) -> None:
         }
     )
     assert (part.unit_amount, part.unit_amount_decimal, part.type) == (None, Decimal("0.125"), "recurring")
-    assert (
-        await api.prices.create_async({"product": "p", "currency": "jpy", "unit_amount": 0})
-    ).unit_amount == 0
+    assert (await api.prices.create_async({"product": "p", "currency": "jpy", "unit_amount": 0})).unit_amount == 0
 
 
 async def test_an_archived_product_still_takes_a_price(api: stripe.V1Services) -> None:

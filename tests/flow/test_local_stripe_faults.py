@@ -37,9 +37,7 @@ async def _send(server: LocalStripe, key: str = "k") -> Reply:
 
 
 @pytest.mark.parametrize("kind", ["lost_reply", "cut_body"])
-async def test_a_lost_answer_was_applied(
-    server: LocalStripe, api: stripe.V1Services, kind: FaultKind
-) -> None:
+async def test_a_lost_answer_was_applied(server: LocalStripe, api: stripe.V1Services, kind: FaultKind) -> None:
     """The client sees a broken connection; with the same key it then gets the answer that was lost."""
     server.fault(kind, "POST", "/v1/products")
     with pytest.raises((stripe.APIConnectionError, aiohttp.ClientPayloadError)):
@@ -152,11 +150,7 @@ async def test_a_fault_strikes_where_it_is_aimed(server: LocalStripe, api: strip
     server.fault("error_503", "POST", "/v1/prices*", nth=2, times=2)
     server.fault("rate_limit", "GET")
     statuses = [
-        (
-            await send(
-                server, "POST", "/v1/prices", {"product": "none", "currency": "eur", "unit_amount": "1"}
-            )
-        ).status
+        (await send(server, "POST", "/v1/prices", {"product": "none", "currency": "eur", "unit_amount": "1"})).status
         for _ in range(4)
     ]
     assert statuses == [400, 503, 503, 400]
@@ -168,9 +162,7 @@ async def test_a_fault_strikes_where_it_is_aimed(server: LocalStripe, api: strip
     assert (await api.accounts.retrieve_current_async()).id == server.account
 
 
-async def test_a_gate_holds_the_answer_of_work_that_is_done(
-    server: LocalStripe, api: stripe.V1Services
-) -> None:
+async def test_a_gate_holds_the_answer_of_work_that_is_done(server: LocalStripe, api: stripe.V1Services) -> None:
     """The moment between Stripe's commit and the client's: what a killed worker leaves behind."""
     gate = server.hold("POST", "/v1/products")
     request = asyncio.create_task(_create(api))

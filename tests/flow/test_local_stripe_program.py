@@ -78,9 +78,7 @@ async def test_each_account_has_a_key_of_its_own() -> None:
         _ = servers[0].url
 
 
-async def test_a_state_that_cannot_be_saved_is_said_and_raised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_state_that_cannot_be_saved_is_said_and_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk or a missing right is neither silent nor the end of the server."""
     said = asyncio.Event()
     monkeypatch.setattr(state_file._log, "error", lambda *_: said.set())

@@ -170,9 +170,7 @@ async def test_wrong_keys_are_refused_without_being_shown(server: LocalStripe) -
         assert (reply.status, reply.body["error"].get("code")) == (status, code), words
         assert words in reply.body["error"]["message"]
         assert header.removeprefix("Bearer ") not in reply.body["error"]["message"] or not header
-    assert (
-        await send(server, "GET", "/v1/prices", headers={"Authorization": f"Bearer {reader}"})
-    ).status == 200
+    assert (await send(server, "GET", "/v1/prices", headers={"Authorization": f"Bearer {reader}"})).status == 200
     assert revoked not in str(server.state())
 
 

@@ -15,9 +15,7 @@ from handlers.stripe.local import LocalStripe
 
 
 @asynccontextmanager
-async def sdk(
-    server: LocalStripe, key: str | None = None, patience: float = 5.0
-) -> AsyncIterator[stripe.V1Services]:
+async def sdk(server: LocalStripe, key: str | None = None, patience: float = 5.0) -> AsyncIterator[stripe.V1Services]:
     """The v1 services of an official client that never retries by itself; `patience` is in seconds."""
     http = stripe.AIOHTTPClient(timeout=patience)
     client = stripe.StripeClient(

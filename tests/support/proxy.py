@@ -111,9 +111,7 @@ class TcpProxy:
         finally:
             await _reset(writer)
 
-    async def _join(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
-    ) -> None:
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         try:
             async with asyncio.TaskGroup() as both:

@@ -1,4 +1,4 @@
-"""The table that the tests of faults watch, and the handlers of it (see `observed`)."""
+"""The tables that the tests of faults watch, and the handlers of them (see `observed`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from worker.migrate import migrate
 from worker.registry import Registry, import_modules, registry
 from worker.settings import Settings
 
-THINGS = "create table if not exists things (id integer primary key, version integer not null, pad text)"
+TABLES: LiteralString = """
+create table if not exists things (id integer primary key, version integer not null, pad text);
+create table if not exists others (id integer primary key, version integer not null)
+"""
 PUT = "insert into things values (%s, %s) on conflict (id) do update set version = excluded.version"
 
 
@@ -24,7 +27,7 @@ def observed(*names: str) -> list[str]:
 
 
 async def watch_things(url: str, modules: Iterable[str]) -> None:
-    """Make the table, and migrate the database for the handlers of `modules`."""
+    """Make the tables, and migrate the database for the handlers of `modules`."""
     names = list(modules)
     for name in names:
         import_modules(name)
@@ -33,7 +36,7 @@ async def watch_things(url: str, modules: Iterable[str]) -> None:
     database = Database(Settings.model_validate({"DATABASE_URL": url}), application="hearken tests")
     connection = await database.connect()
     try:
-        await connection.execute(THINGS)
+        await connection.execute(TABLES)
         await migrations.apply(connection, migrations.find_migrations([]))
         await migrate(connection, chosen)
     finally:

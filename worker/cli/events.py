@@ -31,8 +31,10 @@ OPS = get_args(Op)
 @click.option("--topic", help="Only this topic, such as public.spaces.")
 @click.option("--key", help="Only this key.")
 @click.option("--op", type=click.Choice(OPS), help="Only this operation.")
-@click.option("--since", type=moment, help="Not before: an ISO time (UTC), or so long ago: 30m, 2h, 7d.")
-@click.option("--until", type=moment, help="Before this time.")
+@click.option(
+    "--since", type=moment, metavar="TIME", help="Not before: an ISO time (UTC), or so long ago: 30m, 2h, 7d."
+)
+@click.option("--until", type=moment, metavar="TIME", help="Before this time.")
 @click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many, the newest.")
 @click.option("--follow", is_flag=True, help="Go on with new ones as they are committed, until Ctrl-C.")
 @click.option("--rows", is_flag=True, help="Show the rows' values too; they may be private.")

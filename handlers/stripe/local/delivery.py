@@ -90,6 +90,4 @@ def _response(request: web.Request, answer: Answer, key: str | None) -> web.Resp
     if key and request.method == "POST":
         headers |= {"Idempotency-Key": key, "Original-Request": answer.request_id}
     headers |= answer.headers
-    return web.Response(
-        status=answer.status, body=answer.body, headers=headers, content_type="application/json"
-    )
+    return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")

@@ -10,9 +10,7 @@ from handlers.stripe.local.errors import rate_limited
 class RateLimit:
     """Allows `burst` requests at once (default: one second's worth) and `per_second` on the long run."""
 
-    def __init__(
-        self, per_second: float, burst: float | None = None, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, per_second: float, burst: float | None = None, retry_after: float | None = None) -> None:
         self.per_second = per_second
         self.burst = per_second if burst is None else burst
         self.retry_after = retry_after

@@ -25,7 +25,5 @@ def _missing(store: Store, kind: str, id_: str, param: str, status: int) -> Refu
     message = f"No such {kind}: '{id_}'"
     if store.other is not None and id_ in _shelf(store.other, kind):
         here, there = ("live", "test") if store.livemode else ("test", "live")
-        message += (
-            f"; a similar object exists in {there} mode, but a {here} mode key was used to make this request."
-        )
+        message += f"; a similar object exists in {there} mode, but a {here} mode key was used to make this request."
     return refused(message, param, "resource_missing", status)

@@ -129,9 +129,7 @@ def _check_default(store: Store, product: StripeObject, price_id: str) -> None:
         message = f"The price `{price_id}` does not belong to the product `{product['id']}`."
         raise refused(message, "default_price")
     if not price["active"]:
-        raise refused(
-            "The price specified is inactive. This field only accepts active prices.", "default_price"
-        )
+        raise refused("The price specified is inactive. This field only accepts active prices.", "default_price")
 
 
 def delete(params: Reader, id_: str) -> Action:
@@ -151,9 +149,7 @@ def delete(params: Reader, id_: str) -> Action:
 def index(params: Reader) -> Action:
     """GET /v1/products."""
     params.only(_LIST)
-    where: dict[str, object] = {
-        name: params.flag(name) for name in ("active", "shippable") if params.has(name)
-    }
+    where: dict[str, object] = {name: params.flag(name) for name in ("active", "shippable") if params.has(name)}
     where |= {name: params.text(name) for name in ("url", "type") if params.has(name)}
     ids = params.texts("ids")
     query = Query("product", "/v1/products", read_page(params), where, ids)

@@ -72,9 +72,7 @@ class Saver:
             try:
                 await self._save()
             except OSError as error:
-                _log.error(
-                    "The local Stripe cannot save its state to %s: %s. It keeps trying.", self._path, error
-                )
+                _log.error("The local Stripe cannot save its state to %s: %s. It keeps trying.", self._path, error)
                 self._dirty.set()
             pause = min(max(_SHORTEST, 4 * (time.monotonic() - began)), _LONGEST)
 

@@ -9,6 +9,7 @@ from tests.support.observed.dying import pass_by
 from tests.support.observed.writing import write
 from worker import Change, Context, on
 
+
 @on("public.things", transactional=True, batch=BATCH)
 async def mirror(changes: Sequence[Change], ctx: Context) -> None:
     """Write every event down, in order. Nothing but the engine keeps it from being written twice."""

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from worker import Change, Context
 
-MIRROR = "create table if not exists mirror (id bigint generated always as identity, event bigint, key text, version int)"
+MIRROR = (
+    "create table if not exists mirror (id bigint generated always as identity, event bigint, key text, version int)"
+)
 WRITE = "insert into mirror (event, key, version) select * from unnest(%s::bigint[], %s::text[], %s::int[])"
 
 
