@@ -141,7 +141,9 @@ class BatchRunner:
             asyncio.get_running_loop().time() + self._settings.batch_deadline,
             lambda: self._stop.is_set() or (self._circuit.open and not probing),
         )
-        return await run_external(self._handler, changes, self._services, deadline, self.cancel, self._ended)
+        return await run_external(
+            self._handler, changes, self._services, connection, deadline, self.cancel, self._ended
+        )
 
     def _ended(self, delivery: Delivery) -> None:
         self._moving()

@@ -38,10 +38,18 @@ class Context:
     log          a structlog logger; event id, handler, key and attempt are bound by the engine
     """
 
-    def __init__(self, handler: str, services: Services, transaction: Connection | None = None) -> None:
+    def __init__(
+        self,
+        handler: str,
+        services: Services,
+        *,
+        transaction: Connection | None = None,
+        claim: Connection | None = None,
+    ) -> None:
         self.handler = handler
         self._services = services
         self._transaction = transaction
+        self._claim = claim
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
 
     def __repr__(self) -> str:
@@ -79,7 +87,7 @@ class Context:
         self, change: Change, step: str, params: Mapping[str, Any]
     ) -> AbstractAsyncContextManager[effects.Effect]:
         """Record one write to an outside system; see `effects`."""
-        return effects.record(self._services.database, self.handler, change, step, params)
+        return effects.record(self._services.database, self.handler, change, step, params, self._claim)
 
 
 def _by_key(table: Table, key: str) -> tuple[sql.Composed, list[str]]:

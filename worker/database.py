@@ -6,7 +6,7 @@ were it one pool, batches could take all of it and wait for themselves.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, TypeVar
 
@@ -25,11 +25,15 @@ CONNECT_TIMEOUT = 10
 # Seconds beyond the server's own timeout until the client gives up: then the server or the network is gone.
 GRACE = 5.0
 
+# Keepalives of the server's own: the locks of a worker whose machine is gone must not outlive it for hours.
 SESSION: LiteralString = """
 select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),
        set_config('idle_in_transaction_session_timeout', '0', false), set_config('timezone', 'UTC', false),
-       set_config('plan_cache_mode', 'force_generic_plan', false)
+       set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+       set_config('tcp_keepalives_count', '3', false)
 """
+# The engine reads the log by index whatever the values are, so planning anew each time only costs.
+GENERIC_PLANS: LiteralString = "set plan_cache_mode = force_generic_plan"
 CLUSTER: LiteralString = """(
     (select oid from pg_database where datname = current_database())::text || '/' ||
     case when has_function_privilege('pg_control_system()', 'execute')
@@ -78,13 +82,15 @@ class Database:
             keepalives_interval=10,
             keepalives_count=3,
         )
-        self.batches = self._pool("batches", settings.batches)
-        self.work = self._pool("work", settings.connections)
+        self.batches = self._pool("batches", settings.batches, self._configure_batches)
+        self.work = self._pool("work", settings.connections, self._configure)
 
     def __repr__(self) -> str:
         return f"Database(batches={self._settings.batches}, connections={self._settings.connections})"
 
-    def _pool(self, name: str, size: int) -> AsyncConnectionPool[Connection]:
+    def _pool(
+        self, name: str, size: int, configure: Callable[[Connection], Awaitable[None]]
+    ) -> AsyncConnectionPool[Connection]:
         return AsyncConnectionPool(
             self._conninfo,
             connection_class=Connection,
@@ -93,7 +99,7 @@ class Database:
             min_size=1,
             max_size=size,
             open=False,
-            configure=self._configure,
+            configure=configure,
             timeout=self._settings.query_timeout,
             max_idle=120,
             reconnect_timeout=30,
@@ -105,6 +111,10 @@ class Database:
         await connection.execute(SESSION, (milliseconds, milliseconds))
         row = await (await connection.execute("select " + CLUSTER + " as cluster")).fetchone()
         connection.cluster = "" if row is None else row["cluster"]
+
+    async def _configure_batches(self, connection: Connection) -> None:
+        await self._configure(connection)
+        await connection.execute(GENERIC_PLANS)
 
     async def open(self) -> None:
         """Start filling the pools, in the background."""

@@ -25,7 +25,8 @@ from worker.outcomes import Outcome, Park, Retry
 from worker.parking import Key, key_of
 from worker.registry import Handler
 
-ORIGIN: LiteralString = "select set_config('hearken.origin', %s, true)"
+# What the handler writes makes no events for it; and its statements are planned as anywhere else.
+SURROUND: LiteralString = "select set_config('hearken.origin', %s, true), set_config('plan_cache_mode', 'auto', true)"
 CHECK_CONSTRAINTS: LiteralString = "set constraints all immediate"
 # Seconds that cancelled handlers get to clean up.
 CANCEL_GRACE = 1.0
@@ -95,6 +96,7 @@ async def run_external(
     handler: Handler,
     changes: Sequence[Change],
     services: Services,
+    claim: Connection,
     deadline: Deadline,
     cancel: asyncio.Event,
     ended: Callable[[Delivery], None],
@@ -105,7 +107,7 @@ async def run_external(
     """
     queues = deque(_by_key(changes))
     done: list[Delivery] = []
-    context = Context(handler.name, services)
+    context = Context(handler.name, services, claim=claim)
 
     async def work() -> None:
         while queues:
@@ -162,7 +164,7 @@ async def run_transactional(
     handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
 ) -> list[Delivery]:
     """Deliver to a transactional handler, in the batch's transaction."""
-    await transaction.execute(ORIGIN, (handler.name,))
+    await transaction.execute(SURROUND, (handler.name,))
     started_at = time.time()
     outcome, _ = await _under_savepoint(handler, changes, services, transaction)
     if outcome is None:
@@ -184,7 +186,7 @@ async def run_transactional(
 async def _under_savepoint(
     handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
 ) -> tuple[Outcome | None, str | None]:
-    context = Context(handler.name, services, transaction)
+    context = Context(handler.name, services, transaction=transaction)
 
     async def call() -> Any:
         result = await handler.function(changes, context)

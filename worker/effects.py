@@ -16,8 +16,9 @@ from typing import Any, LiteralString
 from psycopg.types.json import Json
 
 from worker.change import Change
-from worker.database import Database
+from worker.database import Connection, Database
 
+STILL_OURS: LiteralString = "select 1"
 # An effect that ended, well or badly, will not be asked for again under its key: a later one with the same
 # parameters (a price that went up and down again) must not get the remembered answer.
 START: LiteralString = """
@@ -71,9 +72,15 @@ def base_of(handler: str, change: Change, step: str, parameters: Mapping[str, An
 
 @asynccontextmanager
 async def record(
-    database: Database, handler: str, change: Change, step: str, parameters: Mapping[str, Any]
+    database: Database, handler: str, change: Change, step: str, parameters: Mapping[str, Any], claim: Connection | None
 ) -> AsyncIterator[Effect]:
-    """Record one effect around the call that makes it."""
+    """Record one effect around the call that makes it.
+
+    claim  the batch's connection: with it its claim on the cursor would be gone, and what was read may be out of date
+    Raises psycopg.OperationalError when it is gone, before anything is written outside.
+    """
+    if claim is not None:
+        await claim.execute(STILL_OURS)
     base = base_of(handler, change, step, parameters)
     row = {
         "event_id": change.id,

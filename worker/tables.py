@@ -12,15 +12,19 @@ from psycopg.rows import dict_row
 from worker.errors import WatchError
 
 # Types whose own equality says whether a value differs. Any other is compared as text: json, xml and point have no
-# equality, and that of citext hides a change of case.
+# equality, that of citext hides a change of case, that of interval a month that became 30 days; and the operators of
+# a type from an extension may stand anywhere.
 COMPARABLE = frozenset(
     {"bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "name", "uuid"}
-    | {"date", "time", "timetz", "timestamp", "timestamptz", "interval", "bytea", "jsonb", "inet", "cidr", "oid"}
+    | {"date", "time", "timetz", "timestamp", "timestamptz", "bytea", "jsonb", "inet", "cidr", "oid"}
 )
-# Key types whose text depends on settings of the session that writes.
-UNSTABLE_TEXT = frozenset(
-    ("date", "time", "timetz", "timestamp", "timestamptz", "interval", "bytea", "float4", "float8")
+# Types whose text is the same in every session; that of others depends on what it has set. JSON has times in ISO 8601
+# always. https://www.postgresql.org/docs/release/9.4.0/
+PLAIN = frozenset(
+    {"bool", "int2", "int4", "int8", "numeric", "text", "varchar", "bpchar", "name", "uuid", "json", "jsonb"}
+    | {"inet", "cidr", "oid"}
 )
+TIMES = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
 
 RELATION: LiteralString = """
 select c.oid::bigint as oid, c.relkind::text as kind
@@ -28,11 +32,14 @@ from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamesp
 where n.nspname = %s and c.relname = %s
 """
 COLUMNS: LiteralString = """
-select a.attname as name, t.typname as type, t.typtype = 'e' as is_enum,
-       array_position(i.indkey::int2[], a.attnum) as key_position
+select a.attname as name, t.typname as type, t.typtype = 'e' as is_enum, a.attgenerated = 'v' as virtual,
+       coalesce(l.collisdeterministic, true) as exact, k.position as key_position
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_type t on t.oid = a.atttypid
+left join pg_catalog.pg_collation l on l.oid = a.attcollation
 left join pg_catalog.pg_index i on i.indrelid = a.attrelid and i.indisprimary
+left join lateral unnest(i.indkey::int2[]) with ordinality k (number, position)
+          on k.number = a.attnum and k.position <= i.indnkeyatts  -- beyond are INCLUDE's
 where a.attrelid = %s::oid and a.attnum > 0 and not a.attisdropped
 order by a.attnum
 """
@@ -40,11 +47,18 @@ order by a.attnum
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `comparable` says whether IS DISTINCT FROM on the value itself tells a difference."""
+    """A column of a watched table.
+
+    comparable  IS DISTINCT FROM on the value itself tells a difference
+    plain       its text is the same in every session
+    virtual     computed when read: a trigger does not see it
+    """
 
     name: str
     type: str
     comparable: bool
+    plain: bool = True
+    virtual: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,11 +78,13 @@ class Table:
         """The values of the primary key's columns, as text, from an event's key."""
         if len(self.key) == 1:
             return [key]
-        return [value if isinstance(value, str) else json.dumps(value) for value in json.loads(key)]
+        values: list[str] = json.loads(key)
+        return values
 
     @property
-    def key_text_is_stable(self) -> bool:
-        return not any(c.type in UNSTABLE_TEXT for c in self.columns if c.name in self.key)
+    def text_is_stable(self) -> bool:
+        """Whether keys and rows are written the same in every session."""
+        return all(c.plain or (c.type in TIMES and c.name not in self.key) for c in self.columns)
 
 
 async def read_table(connection: AsyncConnection[Any], topic: str) -> Table:
@@ -95,7 +111,13 @@ async def read_table(connection: AsyncConnection[Any], topic: str) -> Table:
 
 
 def _column(row: dict[str, Any]) -> Column:
-    return Column(row["name"], row["type"], row["is_enum"] or row["type"] in COMPARABLE)
+    return Column(
+        name=row["name"],
+        type=row["type"],
+        comparable=row["exact"] and (row["is_enum"] or row["type"] in COMPARABLE),
+        plain=row["is_enum"] or row["type"] in PLAIN,
+        virtual=row["virtual"],
+    )
 
 
 def _key(rows: list[dict[str, Any]]) -> tuple[str, ...]:

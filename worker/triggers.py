@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -18,6 +19,14 @@ from worker.locks import channel_of, topic_lock
 from worker.registry import Subscription
 from worker.tables import Column, Table
 
+# With what a session may write floats, times, intervals and bytes its own way.
+TEXT_SETTINGS: tuple[LiteralString, ...] = (
+    "timezone = 'UTC'",
+    "datestyle = 'ISO'",
+    "intervalstyle = 'postgres'",
+    "bytea_output = 'hex'",
+    "extra_float_digits = 1",
+)
 TRANSITIONS = {
     "insert": "referencing new table as new_rows",
     "update": "referencing old table as old_rows new table as new_rows",
@@ -91,7 +100,7 @@ def compile_triggers(table: Table, subscriptions: Iterable[Subscription]) -> lis
     """
     wanted = list(subscriptions)
     _check_columns(table, wanted)
-    excluded = {column for s in wanted for column in s.exclude}
+    excluded = {column for s in wanted for column in s.exclude} | _virtual(table)
     watched = _watched(table, wanted, excluded)
     ops = [op for op in TRANSITIONS if any(op in s.ops for s in wanted)]
     return [_compile(table, op, watched, excluded) for op in ops]
@@ -104,10 +113,19 @@ def _check_columns(table: Table, wanted: list[Subscription]) -> None:
         named = {column for s in wanted for column in getattr(s, option) or ()}
         if unknown := sorted(named - known):
             raise DeclarationError(f"{option}= names {unknown}, but table {table.topic} has {sorted(known)}")
-    if hidden := sorted(excluded & {column for s in wanted for column in s.watch or ()}):
+    watched = {column for s in wanted for column in s.watch or ()}
+    if computed := sorted(_virtual(table) & watched):
+        raise DeclarationError(
+            f"watch= names {computed} of {table.topic}, which are computed when read: watch what they are computed from"
+        )
+    if hidden := sorted(excluded & watched):
         raise DeclarationError(f"{hidden} of {table.topic} are watched by one handler and excluded by another")
     if hidden := sorted(excluded & set(table.key)):
         raise DeclarationError(f"{hidden} of {table.topic} are its primary key and cannot be excluded")
+
+
+def _virtual(table: Table) -> set[str]:
+    return {column.name for column in table.columns if column.virtual}
 
 
 def _watched(table: Table, wanted: list[Subscription], excluded: set[str]) -> list[Column]:
@@ -126,7 +144,7 @@ def _compile(table: Table, op: str, watched: list[Column], excluded: set[str]) -
         lock=sql.Literal(topic_lock(table.topic)),
         channel=sql.Literal(channel_of(table.topic)),
     ).as_string()
-    define = FUNCTION.format(function=function, settings=_settings(table), body=sql.Literal(body))
+    define = FUNCTION.format(function=function, settings=_settings(table, op), body=sql.Literal(body))
     create = TRIGGER.format(
         trigger=sql.Identifier(name),
         op=sql.SQL(op),
@@ -140,13 +158,15 @@ def _compile(table: Table, op: str, watched: list[Column], excluded: set[str]) -
     return Trigger(table, op, name, (*statements, comment.as_string()), digest)
 
 
-def _settings(table: Table) -> sql.SQL:
-    """A key must read the same whatever the writer's session is set to."""
-    if table.key_text_is_stable:
-        return sql.SQL("")
-    return sql.SQL(
-        "\nset timezone = 'UTC' set datestyle = 'ISO' set intervalstyle = 'postgres' set bytea_output = 'hex'"
-    )
+def _settings(table: Table, op: str) -> sql.Composed:
+    """What a writer's session may have set otherwise: keys and rows must always read the same.
+
+    An UPDATE's plan is kept for the session. Made for one row it would be a nested loop, and take hours for 100,000.
+    """
+    settings = [sql.SQL("enable_nestloop = off")] if op == "update" else []
+    if not table.text_is_stable:
+        settings += map(sql.SQL, TEXT_SETTINGS)
+    return sql.Composed([sql.SQL("\nset ") + setting for setting in settings])
 
 
 def _capture(table: Table, op: str, watched: list[Column], excluded: set[str]) -> sql.Composed:
@@ -170,7 +190,7 @@ def _capture(table: Table, op: str, watched: list[Column], excluded: set[str]) -
         key=_key(table),
         row=row,
         former=_former(table, excluded),
-        same_key=sql.SQL(" and ").join(sql.SQL("r.{0} = o.{0}").format(sql.Identifier(c)) for c in table.key),
+        same_key=sql.SQL(" and ").join(_same(c) for c in table.columns if c.name in table.key),
         differs=_differs(table, watched),
     )
 
@@ -179,7 +199,8 @@ def _key(table: Table) -> sql.Composed:
     columns = [sql.SQL("r.{}").format(sql.Identifier(column)) for column in table.key]
     if len(columns) == 1:
         return sql.SQL("{}::text").format(columns[0])
-    return sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(columns))
+    texts = [sql.SQL("{}::text").format(column) for column in columns]
+    return sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(texts))
 
 
 def _row(table: Table, excluded: set[str]) -> sql.Composable:
@@ -191,8 +212,15 @@ def _row(table: Table, excluded: set[str]) -> sql.Composable:
     return sql.SQL("(select row_to_json(kept.*) from (select {}) kept)").format(kept)
 
 
+def _same(column: Column) -> sql.Composed:
+    form = "r.{0} = o.{0}" if column.comparable else 'r.{0}::text = o.{0}::text collate "C"'
+    return sql.SQL(form).format(sql.Identifier(column.name))
+
+
 def _distinct(column: Column) -> sql.Composed:
-    form = "o.{0} is distinct from r.{0}" if column.comparable else "o.{0}::text is distinct from r.{0}::text"
+    form = "o.{0} is distinct from r.{0}"
+    if not column.comparable:
+        form = 'o.{0}::text is distinct from r.{0}::text collate "C"'
     return sql.SQL(form).format(sql.Identifier(column.name))
 
 
@@ -204,10 +232,16 @@ def _differs(table: Table, watched: list[Column]) -> sql.Composed:
 def _former(table: Table, excluded: set[str]) -> sql.Composed:
     """JSON of the old values that differ, put together as text: most columns do not, and cost nothing this way."""
     members = [
-        sql.SQL("case when {} then {} || coalesce(to_json(o.{})::text, 'null') end").format(
-            _distinct(column), sql.Literal(json.dumps(column.name) + ":"), sql.Identifier(column.name)
+        sql.SQL("case when {} then {} || coalesce({}::text, 'null') end").format(
+            _distinct(column), sql.Literal(json.dumps(column.name) + ":"), _as_json(column)
         )
         for column in table.columns
         if column.name not in excluded
     ]
     return sql.SQL("('{{' || array_to_string(array[{}], ',') || '}}')::json").format(sql.SQL(", ").join(members))
+
+
+def _as_json(column: Column) -> sql.Composed:
+    """Readers compare the names of the columns in `old` as jsonb, which a value of type json may not fit into."""
+    form = "to_json(o.{})" if column.comparable else "hearken.sound(to_json(o.{}))"
+    return sql.SQL(form).format(sql.Identifier(column.name))

@@ -46,6 +46,17 @@ begin
         return null;
     end if;
     return said::jsonb;
-exception when invalid_text_representation or untranslatable_character then
+exception when others then
     return to_jsonb(said);
+end $$;
+
+-- A former value that jsonb cannot hold (of type json, with \u0000 or a number out of range) as a string instead.
+create function hearken.sound(document json) returns json
+language plpgsql immutable strict
+set search_path = pg_catalog, pg_temp as $$
+begin
+    perform document::jsonb;
+    return document;
+exception when others then
+    return to_json(document::text);
 end $$;

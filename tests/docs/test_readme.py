@@ -110,7 +110,7 @@ async def test_the_least_rights_are_enough(database_url: str, stripe: LocalStrip
     try:
         url = make_conninfo(database_url, user="hearken_worker", password="worker")
         del environment["HEARKEN_HANDLERS"]
-        async with start_worker(url, ["handlers"], **environment) as worker:
+        async with start_worker(url, ["handlers"], None, **environment) as worker:
             await worker.said("working")
             await worker.said("listening")
             with psycopg.connect(database_url, autocommit=True) as connection:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import pytest
+from psycopg import OperationalError
 
 from worker import Change, Context, Park, Retry, Skip, Snooze, Unavailable
 from worker.registry import Registry
@@ -266,3 +267,33 @@ async def test_a_handler_gets_no_events_for_its_own_writes(tables: str) -> None:
             ("update", "outer"),
             ("update", "inner"),
         ]
+
+
+async def test_who_has_lost_the_claim_writes_nothing_outside(tables: str) -> None:
+    """When the batch's connection is gone another worker may have its key: an effect is refused, and comes again."""
+    fenced = Registry()
+    written: list[int] = []
+    cut: list[int] = []
+
+    @fenced.on("public.items")
+    async def outside(change: Change, ctx: Context) -> None:
+        if not cut:
+            async with ctx.connection() as connection:
+                rows = await connection.execute(
+                    "select pg_terminate_backend(pid, 5000) as done from pg_locks"
+                    " where locktype = 'advisory' and database = (select oid from pg_database"
+                    " where datname = current_database())"
+                )
+                cut.append(len(await rows.fetchall()))
+        async with ctx.effect(change, "thing.create", {"name": "x"}) as effect:
+            written.append(change.id)
+            effect.done()
+
+    async with bench(tables, outside, declared=fenced) as stage:
+        await _fill(stage, 1)
+        with pytest.raises(OperationalError):
+            await stage.drain()
+        assert (cut, written) == ([1], [])
+        await stage.drain()
+        assert len(written) == 1
+        assert await stage.parked() == []
