@@ -16,6 +16,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from worker.errors import Unsupported
+from worker.pooler import refuse_shared
 from worker.settings import Settings
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ CLUSTER: LiteralString = """(
     (select oid from pg_database where datname = current_database())::text || '/' ||
     case when has_function_privilege('pg_control_system()', 'execute')
          then (select system_identifier from pg_control_system())::text else '' end)"""
+PLACE: LiteralString = "select pg_backend_pid() as backend, " + CLUSTER + " as cluster"
 ORIGIN: LiteralString = "select set_config('hearken.origin', %s, false)"
 SERVER: LiteralString = "select pg_is_in_recovery() as replica, current_setting('server_version_num')::int as version"
 
@@ -108,9 +110,11 @@ class Database:
     async def _configure(self, connection: Connection) -> None:
         milliseconds = f"{self._settings.query_timeout * 1000:.0f}"
         connection.call_timeout = self._settings.query_timeout + GRACE
+        row = await (await connection.execute(PLACE)).fetchone()
+        assert row is not None  # noqa: S101  # a select without a table has one row
+        await refuse_shared(connection, row["backend"], self._conninfo)
+        connection.cluster = row["cluster"]
         await connection.execute(SESSION, (milliseconds, milliseconds))
-        row = await (await connection.execute("select " + CLUSTER + " as cluster")).fetchone()
-        connection.cluster = "" if row is None else row["cluster"]
 
     async def _configure_batches(self, connection: Connection) -> None:
         await self._configure(connection)

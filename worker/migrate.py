@@ -18,6 +18,7 @@ from worker import migrations
 from worker.capture import TriggerStatus, trigger_status
 from worker.enrolment import Enrolment, enrol, enrolled, plan_enrolment
 from worker.errors import MigrationError, NotMigrated
+from worker.locks import migration_lock
 from worker.registry import Handler, Registry
 from worker.retention import Partition, make_partitions
 
@@ -66,7 +67,9 @@ async def find_pending(connection: AsyncConnection[Any], registry: Registry) -> 
     handlers = list(registry.handlers.values())
     known = await enrolled(connection)
     plan = plan_enrolment(handlers, known)
-    needed = {topic for e in known.values() for topic in e.topics}
+    # What is gone from the code may still run elsewhere, and comes back with what it has missed, until it is forgotten.
+    gone = set(known) - {handler.name for handler in handlers} - {handler.formerly for handler in handlers}
+    needed = {topic for name in gone for topic in known[name].topics}
     states = await trigger_status(connection, handlers)
     stale = [t for t in states if t.state != "current" and not (t.state == "orphan" and t.topic in needed)]
     return Pending(enrolments=plan, triggers=stale)
@@ -74,13 +77,29 @@ async def find_pending(connection: AsyncConnection[Any], registry: Registry) -> 
 
 async def migrate(connection: AsyncConnection[Any], registry: Registry) -> Pending:
     """Bring the database up to date; returns what was done. Raises MigrationError, WatchError, DeclarationError."""
-    applied = await migrations.apply(connection, migrations.find_migrations(registry.areas))
-    todo = await find_pending(connection, registry)
-    for enrolment in todo.enrolments:
+    done = Pending(await migrations.apply(connection, migrations.find_migrations(registry.areas)))
+    # One after the other: who is renamed may also get other shards.
+    while enrolments := (await find_pending(connection, registry)).enrolments:
+        done.enrolments += [e for e in enrolments if await _enrol(connection, registry, e)]
+    for status in (await find_pending(connection, registry)).triggers:
+        if await _install(connection, registry, status):
+            done.triggers.append(status)
+    done.partitions = await _first_partitions(connection)
+    return done
+
+
+async def _still_pending(connection: AsyncConnection[Any], registry: Registry) -> Pending:
+    """What is pending once nobody else migrates, until this transaction ends: others may have done it meanwhile."""
+    await connection.execute(migrations.LOCK, (migration_lock(),))
+    return await find_pending(connection, registry)
+
+
+async def _enrol(connection: AsyncConnection[Any], registry: Registry, enrolment: Enrolment) -> bool:
+    async with connection.transaction():
+        if enrolment not in (await _still_pending(connection, registry)).enrolments:
+            return False
         await enrol(connection, enrolment)
-    for status in todo.triggers:
-        await _install(connection, status)
-    return Pending(applied, todo.enrolments, todo.triggers, await _first_partitions(connection))
+        return True
 
 
 async def _first_partitions(connection: AsyncConnection[Any]) -> list[Partition]:
@@ -97,13 +116,16 @@ async def require_migrated(connection: AsyncConnection[Any], registry: Registry)
         raise NotMigrated(f"run `hearken migrate`; pending: {'; '.join(pending.lines())}")
 
 
-async def _install(connection: AsyncConnection[Any], status: TriggerStatus) -> None:
+async def _install(connection: AsyncConnection[Any], registry: Registry, status: TriggerStatus) -> bool:
     """Waits for the table's lock no longer than five seconds: writers queue behind a waiting DDL statement."""
     try:
         async with connection.transaction():
+            if status not in (await _still_pending(connection, registry)).triggers:
+                return False
             await connection.execute(LOCK_TIMEOUT)
             for statement in status.statements:
                 await connection.execute(statement.encode())
+            return True
     except errors.LockNotAvailable as error:
         raise MigrationError(
             f"{status}: the table's lock was not to be had within 5 s ({await _holders(connection, status.topic)});"

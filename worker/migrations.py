@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import pairwise
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, Error, sql
@@ -65,7 +66,11 @@ def find_migrations(areas: Iterable[str]) -> list[Migration]:
         if not folder.is_dir():
             continue
         files = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
-        found += [_read(area, name, (folder / name).read_text("utf-8")) for name in files]
+        of_area = [_read(area, name, (folder / name).read_text("utf-8")) for name in files]
+        for first, second in pairwise(of_area):
+            if first.version == second.version:
+                raise MigrationError(f"{first} and {second} have the same version: give the later one the next number")
+        found += of_area
     return found
 
 

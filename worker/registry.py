@@ -88,6 +88,11 @@ def _check_limits(handler: Handler) -> None:
         raise _refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
     if not inspect.iscoroutinefunction(handler.function):
         raise _refuse(handler.name, "must be declared with `async def`")
+    first = "changes" if handler.transactional else "change"
+    try:
+        inspect.signature(handler.function).bind(first, "ctx")
+    except TypeError:
+        raise _refuse(handler.name, f"must take ({first}, ctx)") from None
 
 
 def _check_subscription(name: str, subscription: Subscription) -> None:
@@ -155,6 +160,9 @@ class Registry:
         Raises DeclarationError.
         """
 
+        if not isinstance(topic, str):
+            raise DeclarationError('@on needs to know its table: write @on("schema.table")')
+
         def declare(function: Function) -> Function:
             for option, value in (("watch", watch), ("exclude", exclude), ("ops", ops)):
                 if isinstance(value, str):
@@ -187,8 +195,9 @@ class Registry:
         if known is not None:
             places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (known, handler))
             raise _refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
-        if handler.formerly in self.handlers:
-            raise _refuse(handler.name, f"formerly={handler.formerly!r}, but a handler of that name is still declared")
+        for one in (handler, *self.handlers.values()):
+            if one.formerly in {handler.name, *self.handlers}:
+                raise _refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
         self.handlers[handler.name] = handler
 
     def resource(self, factory: Factory) -> Factory:
