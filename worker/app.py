@@ -29,6 +29,7 @@ from worker.migrate import require_migrated
 from worker.probes import Probes
 from worker.registry import Registry
 from worker.retention import Retention
+from worker.rights import require_rights
 from worker.settings import Settings, read_settings
 from worker.tables import read_table
 
@@ -157,6 +158,7 @@ class App:
     async def _read_tables(self) -> None:
         connection = await self.services.database.connect()
         try:
+            await require_rights(connection)
             await require_migrated(connection, self.registry)
             for handler in self.registry.handlers.values():
                 for topic in handler.topics:

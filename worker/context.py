@@ -97,4 +97,5 @@ def _by_key(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
 
 
 async def _first(connection: Connection, query: sql.Composed, values: list[str]) -> DictRow | None:
-    return await (await connection.execute(query, values)).fetchone()
+    # Prepared, it would fail once the table has been given a column.
+    return await (await connection.execute(query, values, prepare=False)).fetchone()

@@ -18,16 +18,18 @@ from worker.locks import claim_lock
 # Sent as one simple query, so that the transaction's begin costs no round trip of its own.
 CLAIM: LiteralString = """
 begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).target::text, (cursor_row).last_id,
-              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards
+              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards, (cursor_row).seq
 from hearken.claim(%s, %s, %s)
 """
-# The compare-and-set: whoever settles must have read the cursor as it still is.
+# The compare-and-set: whoever settles deletes the very row that was read, and puts the next in its place.
 MOVE: LiteralString = """
-update hearken.cursors
-set done = %(done)s::pg_snapshot, target = %(target)s::pg_snapshot, last_id = %(last_id)s, max_id = %(max_id)s,
-    moved_at = clock_timestamp()
-where handler = %(handler)s and shard = %(shard)s and done::text = %(was_done)s and last_id = %(was_last_id)s
-  and target::text is not distinct from %(was_target)s
+with was as (
+    delete from hearken.cursors where handler = %(handler)s and shard = %(shard)s and seq = %(seq)s
+    returning handler, shard, seq, shards, topics, cluster)
+insert into hearken.cursors (handler, shard, seq, shards, topics, cluster, done, target, last_id, max_id, moved_at)
+select handler, shard, seq + 1, shards, topics, cluster, %(done)s::pg_snapshot, %(target)s::pg_snapshot, %(last_id)s,
+       %(max_id)s, clock_timestamp()
+from was
 """
 
 
@@ -47,6 +49,7 @@ class Claim:
 
     handler: str
     shard: int
+    seq: int
     shards: int
     position: Position
     has_parked: bool
@@ -72,24 +75,21 @@ async def claim(connection: Connection, handler: str, shard: int) -> Claim | Non
             f"the cursor of {handler} was written in another database (a restored dump?): run `hearken rebase`"
         )
     position = Position(row["done"], row["target"], row["last_id"], row["max_id"])
-    return Claim(handler, shard, row["shards"], position, row["parked"], row["paused"])
+    return Claim(handler, shard, row["seq"], row["shards"], position, row["parked"], row["paused"])
 
 
 async def move(connection: AsyncConnection[Any], claimed: Claim, to: Position) -> None:
     """Move the claimed cursor. Raises ClaimLost when it is no longer as it was read."""
-    was = claimed.position
     moved = await connection.execute(
         MOVE,
         {
             "handler": claimed.handler,
             "shard": claimed.shard,
+            "seq": claimed.seq,
             "done": to.done,
             "target": to.target,
             "last_id": to.last_id,
             "max_id": to.max_id,
-            "was_done": was.done,
-            "was_target": was.target,
-            "was_last_id": was.last_id,
         },
     )
     if moved.rowcount != 1:

@@ -33,14 +33,19 @@ select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s
        set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
        set_config('tcp_keepalives_count', '3', false)
 """
-# The engine reads the log by index whatever the values are, so planning anew each time only costs.
-GENERIC_PLANS: LiteralString = "set plan_cache_mode = force_generic_plan"
+# The engine reads by index whatever the values are, so planning anew each time only costs; and a plan made while a
+# day's partition was empty must not read it whole when it is full.
+BY_INDEX: LiteralString = """
+select set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false)
+"""
 CLUSTER: LiteralString = """(
     (select oid from pg_database where datname = current_database())::text || '/' ||
     case when has_function_privilege('pg_control_system()', 'execute')
          then (select system_identifier from pg_control_system())::text else '' end)"""
 PLACE: LiteralString = "select pg_backend_pid() as backend, " + CLUSTER + " as cluster"
 ORIGIN: LiteralString = "select set_config('hearken.origin', %s, false)"
+# What was prepared before a table was altered fails until it is prepared anew.
+FORGET_STATEMENTS: LiteralString = "deallocate all"
 SERVER: LiteralString = "select pg_is_in_recovery() as replica, current_setting('server_version_num')::int as version"
 
 
@@ -118,7 +123,7 @@ class Database:
 
     async def _configure_batches(self, connection: Connection) -> None:
         await self._configure(connection)
-        await connection.execute(GENERIC_PLANS)
+        await connection.execute(BY_INDEX)
 
     async def open(self) -> None:
         """Start filling the pools, in the background."""
@@ -164,6 +169,11 @@ class Database:
                 await connection.execute(ORIGIN, (origin,))
             try:
                 yield connection
+            except BaseException:
+                if not connection.closed:
+                    await connection.rollback()
+                    await connection.execute(FORGET_STATEMENTS)
+                raise
             finally:
                 if origin is not None and not connection.closed:
                     await connection.rollback()

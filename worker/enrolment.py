@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from worker.database import CLUSTER
 from worker.errors import MigrationError
-from worker.locks import claim_lock
+from worker.locks import claim_lock, migration_lock
 from worker.registry import Handler
 
 CURSORS: LiteralString = """
@@ -32,9 +32,10 @@ select %(name)s, shard, %(shards)s, %(topics)s, coalesce(%(done)s::pg_snapshot, 
     + CLUSTER
     + """
 from generate_series(0, %(shards)s - 1) shard
-on conflict do nothing
+where not exists (select from hearken.cursors where handler = %(name)s)
 """
 )
+LOCK: LiteralString = "select pg_advisory_xact_lock(%s)"
 TOPICS: LiteralString = "update hearken.cursors set topics = %(topics)s where handler = %(name)s"
 TRY_CLAIM: LiteralString = "select pg_try_advisory_xact_lock(%s) as claimed"
 UNFINISHED: LiteralString = """
@@ -108,6 +109,7 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
     handler = enrolment.handler
     values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": handler.topics}
     async with connection.transaction():
+        await connection.execute(LOCK, (migration_lock(),))
         if enrolment.action == "rename":
             for statement in RENAME:
                 await connection.execute(statement, values)

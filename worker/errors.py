@@ -8,7 +8,8 @@
     │   ├── MigrationError     a migration cannot be applied as it stands
     │   ├── WatchError         a table cannot be watched as declared
     │   ├── ForeignCursor      a cursor was written by another cluster (a restored dump)
-    │   └── Unsupported        this server cannot carry the log (too old, read-only)
+    │   ├── NotAllowed         the role of DATABASE_URL lacks rights: the message holds the GRANTs
+    │   └── Unsupported        this server cannot carry the log (too old, read-only, a pooler)
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
     ├── CheckFailed            a readiness check: what is wrong and what to do
     └── UsageError             a command was given something that does not exist or does not fit
@@ -51,8 +52,12 @@ class ForeignCursor(DatabaseError):
     """The cursor is ahead of this cluster's transactions: the database was restored from a dump."""
 
 
+class NotAllowed(DatabaseError):
+    """The role may not read the log, move its cursors, or park what failed."""
+
+
 class Unsupported(DatabaseError):
-    """The server is too old, or a read replica."""
+    """The server is too old, a read replica, or behind a pooler that shares its connections."""
 
 
 class ClaimLost(HearkenError):

@@ -54,7 +54,8 @@ UNSEEN: LiteralString = (
      where e.topic = t.topic and e.tx >= pg_snapshot_xmax(%(seen)s::pg_snapshot) order by e.tx)
     union all
     (select i.* from pg_snapshot_xip(%(seen)s::pg_snapshot) x (tx) cross join lateral (
-         select * from hearken.events i where i.topic = t.topic and i.tx = x.tx) i)) e
+         select * from hearken.events i where i.topic = t.topic and i.tx between x.tx and x.tx
+         order by i.tx) i)) e
 where """
     + MATCHES
     + " order by e.id"

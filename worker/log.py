@@ -47,6 +47,8 @@ with scanned as materialized (
     order by e.id limit %(limit)s),"""
     + JUDGED
 )
+# One transaction's events are asked for as a range in the order of tx: equality would do with either index, and a plan
+# made while a partition was empty may have taken the other, which then reads the whole topic.
 # Most windows are small: this reads one whole, if there are fewer than `limit` events in it, without opening it first.
 RECENT: LiteralString = (
     """
@@ -60,7 +62,9 @@ with scanned as materialized (
     select e.* from unnest(%(topics)s::text[]) t (topic)
     cross join pg_snapshot_xip(%(done)s::pg_snapshot) x (tx)
     cross join lateral (
-        select * from hearken.events e where e.topic = t.topic and e.tx = x.tx limit %(limit)s) e),"""
+        select * from hearken.events e
+        where e.topic = t.topic and e.tx between x.tx and x.tx
+        order by e.tx limit %(limit)s) e),"""
     + JUDGED
 )
 # Looked at before sleeping: takes no lock, writes nothing.
@@ -71,12 +75,14 @@ select c.target is not null
                       where e.topic = t.topic and e.tx >= pg_snapshot_xmax(c.done) order by e.tx limit 1) e)
        or exists (select from unnest(%(topics)s::text[]) t (topic)
                   cross join pg_snapshot_xip(c.done) x (tx) cross join lateral (
-                      select from hearken.events e where e.topic = t.topic and e.tx = x.tx limit 1) e) as work,
+                      select from hearken.events e
+                      where e.topic = t.topic and e.tx between x.tx and x.tx
+                      order by e.tx limit 1) e) as work,
        (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
         where p.handler = c.handler and p.state = 'due'
           and (c.shards = 1
                or (hashtextextended(coalesce(p.key, ''), 0) & 2147483647) %% c.shards = c.shard)) as due_in
-from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s
+from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s order by c.seq desc limit 1
 """
 
 

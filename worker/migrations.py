@@ -65,8 +65,8 @@ def find_migrations(areas: Iterable[str]) -> list[Migration]:
         folder = root / area
         if not folder.is_dir():
             continue
-        files = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
-        of_area = [_read(area, name, (folder / name).read_text("utf-8")) for name in files]
+        files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
+        of_area = sorted((_read(area, f.name, f.read_text("utf-8")) for f in files), key=lambda m: m.version)
         for first, second in pairwise(of_area):
             if first.version == second.version:
                 raise MigrationError(f"{first} and {second} have the same version: give the later one the next number")

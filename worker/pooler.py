@@ -40,5 +40,5 @@ async def refuse_shared(connection: AsyncConnection[Any], backend: int, conninfo
 async def _backend(connection: AsyncConnection[Any]) -> int:
     async with connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(BACKEND, prepare=False)
-        pid: int = await cursor.fetchone()
-    return pid
+        (pid,) = await cursor.fetchall()
+    return int(pid)

@@ -59,7 +59,8 @@ from unnest(%(topics)s::text[]) t (topic) cross join lateral (
      order by e.tx limit %(most)s)
     union all
     select e.* from pg_snapshot_xip(coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot)) x (tx)
-    cross join lateral (select * from hearken.events e where e.topic = t.topic and e.tx = x.tx limit %(most)s) e) e
+    cross join lateral (select * from hearken.events e where e.topic = t.topic and e.tx between x.tx and x.tx
+                        order by e.tx limit %(most)s) e) e
 where """
     + WANTED
 )

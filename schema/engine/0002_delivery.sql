@@ -1,8 +1,12 @@
--- How far each handler (and shard) has come. `done` is what it has seen; while a window is open, `target` is
--- the snapshot the window ends at, and (last_id, max_id] is what is left of it.
+-- How far each handler (and shard) has come: one row each, the one with the highest `seq`. `done` is what it has seen;
+-- while a window is open, `target` is the snapshot the window ends at, and (last_id, max_id] is what is left of it.
+-- To move is to delete the row and to insert the next: while somebody holds a transaction open no dead row can be
+-- cleaned up, and a row that is updated in place is found ever more slowly behind its dead versions. The newest entry
+-- of the index is found at once.
 create table hearken.cursors (
     handler  text        not null,
     shard    integer     not null check (shard >= 0),
+    seq      bigint      not null default 0,
     shards   integer     not null check (shards > shard),
     topics   text[]      not null,
     cluster  text        not null,
@@ -11,8 +15,8 @@ create table hearken.cursors (
     last_id  bigint      not null default 0,
     max_id   bigint      not null default 0,
     moved_at timestamptz not null default now(),
-    primary key (handler, shard)
-);
+    primary key (handler, shard, seq)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Events put aside: due at a time, held behind an earlier one of their key, or dead until a person looks.
 create table hearken.parked (
@@ -74,7 +78,8 @@ set search_path = pg_catalog, pg_temp as $$
 begin
     claimed := pg_try_advisory_xact_lock(lock);
     if claimed then
-        select c.* into cursor_row from hearken.cursors c where c.handler = its_handler and c.shard = its_shard;
+        select c.* into cursor_row from hearken.cursors c where c.handler = its_handler and c.shard = its_shard
+        order by c.seq desc limit 1;
         parked := exists (select from hearken.parked p where p.handler = its_handler);
         paused := exists (select from hearken.paused p where p.handler = its_handler);
     end if;
@@ -106,8 +111,9 @@ set enable_seqscan = off as $$
     select min(u.id), max(u.id)
     from unnest(its_topics) t (topic) cross join lateral (
         (select e.id from hearken.events e
-         where e.topic = t.topic and e.tx >= pg_snapshot_xmax(done) offset 0)
+         where e.topic = t.topic and e.tx >= pg_snapshot_xmax(done) order by e.tx offset 0)
         union all
         (select e.id from pg_snapshot_xip(done) x (tx) cross join lateral (
-             select i.id from hearken.events i where i.topic = t.topic and i.tx = x.tx offset 0) e)) u
+             select i.id from hearken.events i where i.topic = t.topic and i.tx between x.tx and x.tx
+             order by i.tx offset 0) e)) u
 $$;

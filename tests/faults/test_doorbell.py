@@ -1,4 +1,4 @@
-"""Promises 5, 6 and 7: a commit wakes who sleeps, whenever it comes; who sleeps asks for nothing; nobody rings in vain."""
+"""Promises 5 to 7: a commit wakes who sleeps, whenever it comes; who sleeps asks for nothing; nobody rings in vain."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ class Scene:
         """A key that was not used yet."""
         self.next_key += 1
         return self.next_key
+
+    async def begins(self, key: int) -> None:
+        """Wait until the handler is at work on this key."""
+        await self.witness.until(lambda heard: str(key) in {d.key for d in heard})
 
     async def arrives(self, *keys: int, seconds: float = SOON) -> None:
         """Wait until these keys have been delivered."""
@@ -92,7 +96,7 @@ async def test_a_commit_held_back_across_falling_asleep(scene: Scene) -> None:
         awake, held = scene.key(), scene.key()
         scene.witness.hold()
         await first.execute(INSERT["things"], (awake,))
-        await scene.witness.until(lambda heard, awake=awake: heard[-1].key == str(awake) if heard else False)
+        await scene.begins(awake)
         # The worker is at work now, so that this trigger finds the lock free.
         async with second.transaction():
             await second.execute(INSERT["things"], (held,))
@@ -109,7 +113,7 @@ async def test_savepoints_held_back_across_falling_asleep(scene: Scene) -> None:
         awake, held, dropped = scene.key(), scene.key(), scene.key()
         scene.witness.hold()
         await first.execute(INSERT["things"], (awake,))
-        await scene.witness.until(lambda heard, awake=awake: heard[-1].key == str(awake) if heard else False)
+        await scene.begins(awake)
         async with second.transaction():
             async with second.transaction():
                 await second.execute(INSERT["things"], (held,))
@@ -195,7 +199,7 @@ async def test_writers_ring_only_while_someone_sleeps(database_url: str) -> None
 
 
 async def test_an_idle_transaction_delays_only_its_own_events(scene: Scene) -> None:
-    """It has written to the watched table and stays open: what others commit arrives at once, and its own in the end."""
+    """It has written to the watched table and stays open: what others commit comes at once, and its own in the end."""
     idle, other = await scene.writer(), await scene.writer()
     open_key = scene.key()
     async with idle.transaction():

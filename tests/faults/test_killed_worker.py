@@ -1,4 +1,4 @@
-"""Promises 1 and 3: a worker may be killed at any point, and what it was doing is neither lost nor, in here, doubled."""
+"""Promises 1 and 3: a worker may be killed at any point; nothing is lost, and nothing in here is done twice."""
 
 from __future__ import annotations
 

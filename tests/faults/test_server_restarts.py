@@ -71,8 +71,7 @@ async def test_the_database_goes_away_under_load(postgres: EmbeddedPostgres, how
     async with Witness() as witness, start_worker(postgres.url, MODULES, witness) as worker:
         async with writers(postgres.url):
             for _ in range(2):
-                heard = len(witness.deliveries)
-                await witness.until(lambda deliveries, heard=heard: len(deliveries) > heard + 100)
+                await witness.until_deliveries(len(witness.deliveries) + 100)
                 await restart(postgres, how)
         final = await final_versions(postgres.url)
         total = sum(final.values()) + KEYS

@@ -95,7 +95,8 @@ async def test_shards_are_worked_side_by_side(database_url: str, many: int) -> N
     by_shard: dict[int, list[Delivery]] = defaultdict(list)
     for delivery in witness.deliveries:
         by_shard[shard_of[str(delivery.key)]].append(delivery)
-    assert {shard: overlaps(of_shard) for shard, of_shard in by_shard.items()} == dict.fromkeys(range(SHARDS), [])
+    assert by_shard.keys() == set(range(SHARDS))
+    assert not any(overlaps(of_shard) for of_shard in by_shard.values())
     assert len(witness.events()) == len(set(witness.events()))
 
 
@@ -108,10 +109,10 @@ async def test_others_take_over_when_one_is_killed(database_url: str) -> None:
         for killed in range(2):
             witness.hold()
             await write_things(database_url, keys=2, versions=range(2 * killed, 2 * killed + 2))
-            await witness.until(lambda heard: any(d.ended is None for d in heard))
+            await witness.until_at_work()
             (owner,) = {d.pid for d in witness.deliveries if d.ended is None}
             workers.pop(owner).send(signal.SIGKILL)
-            await witness.until(lambda heard, owner=owner: any(d.ended is None and d.pid != owner for d in heard), 5)
+            await witness.until_at_work(other_than=owner, seconds=5)
             witness.release()
             await witness.until_done(4 * killed + 4)
     for seen in witness.versions().values():

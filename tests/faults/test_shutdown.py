@@ -35,7 +35,7 @@ async def terminate(worker: Worker, *, within: float) -> None:
 
 
 async def test_handlers_at_work_finish(database_url: str) -> None:
-    """Two of eight are at work: they end, the other six wait as they were for the next worker, which does only those."""
+    """Two of eight are at work: they end; the other six wait for the next worker, which does only those."""
     modules = observed("external")
     await watch_things(database_url, modules)
     await write_things(database_url, keys=KEYS, versions=range(VERSIONS))
@@ -90,10 +90,12 @@ async def test_a_handler_that_ignores_its_cancellation(database_url: str) -> Non
     modules = observed("stubborn")
     await watch_things(database_url, modules)
     await write_things(database_url, keys=1, versions=range(1))
-    async with Witness() as witness:
-        async with start_worker(database_url, modules, witness, HEARKEN_SHUTDOWN_TIMEOUT="0.3") as worker:
-            await witness.until_heard(1)
-            await terminate(worker, within=6)
+    async with (
+        Witness() as witness,
+        start_worker(database_url, modules, witness, HEARKEN_SHUTDOWN_TIMEOUT="0.3") as worker,
+    ):
+        await witness.until_heard(1)
+        await terminate(worker, within=6)
     (put_aside,) = await parked(database_url)
     assert (put_aside["state"], put_aside["attempt"]) == ("due", 0)
 

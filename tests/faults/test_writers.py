@@ -1,4 +1,4 @@
-"""Promises 1, 2 and 3 under writers at their worst: nothing lost, nothing doubled, each key in the order of its commits."""
+"""Promises 1 to 3 under writers at their worst: nothing lost, nothing doubled, each key in the order of its commits."""
 
 from __future__ import annotations
 

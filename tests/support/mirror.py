@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 
@@ -62,7 +63,7 @@ class Mirror:
             return False
 
     @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    async def _listening(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
         async with await connect(self._url) as connection:
             await connection.execute("listen mirror")
             yield connection

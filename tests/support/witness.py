@@ -104,6 +104,14 @@ class Witness:
             last = self.deliveries[-5:]
             raise AssertionError(f"not within {seconds:g} s; heard {len(self.deliveries)}, at last: {last}") from None
 
+    async def until_deliveries(self, count: int, seconds: float = 20) -> None:
+        """Wait until there were so many deliveries, repeated ones too."""
+        await self.until(lambda heard: len(heard) >= count, seconds)
+
+    async def until_at_work(self, *, other_than: int | None = None, seconds: float = 20) -> None:
+        """Wait until a handler is at work, in a process other than that."""
+        await self.until(lambda heard: any(d.ended is None and d.pid != other_than for d in heard), seconds)
+
     async def until_heard(self, count: int, seconds: float = 20) -> None:
         """Wait until that many different events were delivered."""
         await self.until(lambda heard: len({(d.handler, d.event) for d in heard}) >= count, seconds)

@@ -72,7 +72,7 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._gone.wait()
         except TimeoutError:
-            raise AssertionError(f"worker is still there after {seconds:g} s; its log:\n{self._tail()}") from None
+            raise AssertionError(f"worker is still there after {seconds:g} s; its log:\n{self.tail()}") from None
         await self._reading
         assert self._process.exitcode is not None
         return self._process.exitcode
@@ -94,7 +94,7 @@ class Worker:
         except TimeoutError:
             pass
         line = found()
-        assert line is not None, f"worker did not say {event!r} {about or ''}; its log:\n{self._tail()}"
+        assert line is not None, f"worker did not say {event!r} {about or ''}; its log:\n{self.tail()}"
         return line
 
     async def close(self) -> None:
@@ -109,7 +109,7 @@ class Worker:
         self._process.join()
         self._gone.set()
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
         return "\n".join(map(str, self.lines[-20:]))
 
     async def _read(self, log: Connection) -> None:
@@ -155,5 +155,8 @@ async def start_worker(
     worker = Worker(process, ours)
     try:
         yield worker
+    except AssertionError:
+        print(f"log of worker {worker.pid}:\n{worker.tail()}")
+        raise
     finally:
         await worker.close()

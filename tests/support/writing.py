@@ -34,7 +34,7 @@ HISTORY: LiteralString = "select key::text, op, version from truth order by key,
 Events = dict[str, list[tuple[str, int]]]
 
 
-class GiveUp(Exception):  # noqa: N818  # no error: this writer changes its mind
+class GiveUp(Exception):
     """The transaction, or the savepoint, is to be rolled back."""
 
 

@@ -1,4 +1,4 @@
-"""The effect of the transactional handlers: a row per event in `mirror`, told of by a NOTIFY on the channel of that name.
+"""The effect of the transactional handlers: a row per event in `mirror`, told of by a NOTIFY on a channel named so.
 
 Nothing but the engine keeps it from being written twice.
 """

@@ -1,0 +1,331 @@
+table hearken.cursors options: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000
+    handler text not null
+    shard integer not null
+    seq bigint not null default 0
+    shards integer not null
+    topics text[] not null
+    cluster text not null
+    done pg_snapshot not null
+    target pg_snapshot
+    last_id bigint not null default 0
+    max_id bigint not null default 0
+    moved_at timestamp with time zone not null default now()
+    constraint cursors_check CHECK ((shards > shard))
+    constraint cursors_pkey PRIMARY KEY (handler, shard, seq)
+    constraint cursors_shard_check CHECK ((shard >= 0))
+
+table hearken.effects
+    id bigint not null generated always as identity
+    event_id bigint not null
+    handler text not null
+    topic text not null
+    key text
+    step text not null
+    base text not null
+        -- handler:key:step:hash of the parameters; with :generation it is the idempotency key.
+    generation integer not null
+    state text not null default 'started'::text
+    object_id text
+    request_id text
+    changed jsonb
+    error text
+    started_at timestamp with time zone not null default now()
+    ended_at timestamp with time zone
+    constraint effects_generation_check CHECK ((generation >= 0))
+    constraint effects_pkey PRIMARY KEY (id)
+    constraint effects_state_check CHECK ((state = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text])))
+    CREATE INDEX effects_base ON hearken.effects USING btree (base)
+    CREATE INDEX effects_key ON hearken.effects USING btree (topic, key)
+
+sequence hearken.effects_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+partitioned table hearken.events partitioned: RANGE (at)
+        -- The log: append-only, partitioned by day on at.
+    id bigint not null default nextval('hearken.events_id_seq'::regclass)
+    tx xid8 not null default pg_current_xact_id()
+        -- The transaction that appended the event; what a cursor's snapshots are compared with.
+    at timestamp with time zone not null default clock_timestamp()
+    topic text collate "C" not null
+    op text collate "C" not null
+    key text collate "C"
+    old json
+        -- update: former values of the columns that differ; delete: the whole row.
+    new json
+    origin text
+        -- The handler that caused the change (setting hearken.origin); it gets no event for it.
+    note jsonb
+        -- What the application said about the change (setting hearken.note).
+    replay_of bigint
+    target text[]
+        -- The handlers a replay is for; null for all.
+    constraint events_op_check CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text, 'snapshot'::text, 'tick'::text, 'request'::text])))
+    CREATE INDEX events_topic_id ON ONLY hearken.events USING btree (topic, id)
+    CREATE INDEX events_topic_tx ON ONLY hearken.events USING btree (topic, tx)
+
+table hearken.events_default parent: hearken.events bound: DEFAULT
+    id bigint not null default nextval('hearken.events_id_seq'::regclass)
+    tx xid8 not null default pg_current_xact_id()
+    at timestamp with time zone not null default clock_timestamp()
+    topic text collate "C" not null
+    op text collate "C" not null
+    key text collate "C"
+    old json
+    new json
+    origin text
+    note jsonb
+    replay_of bigint
+    target text[]
+    constraint events_op_check CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text, 'snapshot'::text, 'tick'::text, 'request'::text])))
+    CREATE INDEX events_default_topic_id_idx ON hearken.events_default USING btree (topic, id)
+    CREATE INDEX events_default_topic_tx_idx ON hearken.events_default USING btree (topic, tx)
+
+sequence hearken.events_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+table hearken.migrations
+    area text not null
+    version integer not null
+    name text not null
+    checksum text not null
+    applied_at timestamp with time zone not null default now()
+    constraint migrations_pkey PRIMARY KEY (area, version)
+
+table hearken.parked
+    handler text not null
+    event_id bigint not null
+    topic text not null
+    key text
+    state text not null
+    attempt integer not null
+        -- How many attempts have failed.
+    due_at timestamp with time zone not null default now()
+    reason text
+    error text
+        -- The traceback of the last failure.
+    parked_at timestamp with time zone not null default now()
+    constraint parked_attempt_check CHECK ((attempt >= 0))
+    constraint parked_pkey PRIMARY KEY (handler, event_id)
+    constraint parked_state_check CHECK ((state = ANY (ARRAY['due'::text, 'held'::text, 'dead'::text])))
+    CREATE INDEX parked_due ON hearken.parked USING btree (handler, due_at) WHERE (state = 'due'::text)
+    CREATE INDEX parked_key ON hearken.parked USING btree (handler, key, event_id)
+
+table hearken.paused
+    handler text not null
+    at timestamp with time zone not null default now()
+    by text not null
+    reason text not null
+    constraint paused_pkey PRIMARY KEY (handler)
+
+table hearken.stripe_account
+        -- Another account or mode is refused. Emptying it gives the catalogue to the account of the next contact.
+    only_row boolean not null default true
+    account text not null
+    mode text not null
+    recorded_at timestamp with time zone not null default now()
+    constraint stripe_account_mode_check CHECK ((mode = ANY (ARRAY['test'::text, 'live'::text])))
+    constraint stripe_account_only_row_check CHECK (only_row)
+    constraint stripe_account_pkey PRIMARY KEY (only_row)
+
+table public.spaces
+    id bigint not null generated as identity
+    name text not null
+    description text
+    capacity integer
+    price_per_hour numeric
+    is_active boolean not null default true
+    stripe_product_id text
+    stripe_price_id text
+    created_at timestamp with time zone not null default now()
+    updated_at timestamp with time zone not null default now()
+    constraint spaces_pkey PRIMARY KEY (id)
+    CREATE TRIGGER hearken_delete AFTER DELETE ON public.spaces REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
+        -- hearken a7a5c96f7a0dad03
+    CREATE TRIGGER hearken_insert AFTER INSERT ON public.spaces REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
+        -- hearken 41b18a384abf661b
+    CREATE TRIGGER hearken_truncate AFTER TRUNCATE ON public.spaces FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
+        -- hearken b1232d5ec29ad040
+    CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
+        -- hearken 9faa1f64db54cd6b
+
+sequence public.spaces_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "old", origin, note)
+    select 'public.spaces', 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "new", origin, note)
+    select 'public.spaces', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, origin, note) values ('public.spaces', 'truncate', origin, note);
+    captured := 1;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    with appended as (
+        insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.spaces', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."name" is distinct from r."name" then '"name":' || coalesce(to_json(o."name")::text, 'null') end, case when o."description" is distinct from r."description" then '"description":' || coalesce(to_json(o."description")::text, 'null') end, case when o."capacity" is distinct from r."capacity" then '"capacity":' || coalesce(to_json(o."capacity")::text, 'null') end, case when o."price_per_hour" is distinct from r."price_per_hour" then '"price_per_hour":' || coalesce(to_json(o."price_per_hour")::text, 'null') end, case when o."is_active" is distinct from r."is_active" then '"is_active":' || coalesce(to_json(o."is_active")::text, 'null') end, case when o."stripe_product_id" is distinct from r."stripe_product_id" then '"stripe_product_id":' || coalesce(to_json(o."stripe_product_id")::text, 'null') end, case when o."stripe_price_id" is distinct from r."stripe_price_id" then '"stripe_price_id":' || coalesce(to_json(o."stripe_price_id")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
+        from new_rows r left join old_rows o on r."id" = o."id"
+        where o."id" is null or o."name" is distinct from r."name" or o."description" is distinct from r."description" or o."capacity" is distinct from r."capacity" or o."price_per_hour" is distinct from r."price_per_hour" or o."is_active" is distinct from r."is_active" or o."stripe_product_id" is distinct from r."stripe_product_id" or o."stripe_price_id" is distinct from r."stripe_price_id"
+        returning op)
+    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
+    if rekeyed then
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.spaces', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    end if;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.claim(lock bigint, its_handler text, its_shard integer)
+ RETURNS TABLE(claimed boolean, cursor_row hearken.cursors, parked boolean, paused boolean)
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    claimed := pg_try_advisory_xact_lock(lock);
+    if claimed then
+        select c.* into cursor_row from hearken.cursors c where c.handler = its_handler and c.shard = its_shard
+        order by c.seq desc limit 1;
+        parked := exists (select from hearken.parked p where p.handler = its_handler);
+        paused := exists (select from hearken.paused p where p.handler = its_handler);
+    end if;
+    return next;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.fall_asleep(locks bigint[])
+ RETURNS text[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    open text[];
+begin
+    perform pg_advisory_lock_shared(l) from unnest(locks) l;
+    select array_agg(l.transactionid::text) into open from pg_locks l
+    where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted;
+    return coalesce(open, '{}');
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.note()
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    said text := nullif(current_setting('hearken.note', true), '');
+begin
+    if said is null then
+        return null;
+    end if;
+    return said::jsonb;
+exception when others then
+    return to_jsonb(said);
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.sound(document json)
+ RETURNS json
+ LANGUAGE plpgsql
+ IMMUTABLE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    perform document::jsonb;
+    return document;
+exception when others then
+    return to_json(document::text);
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.unseen(its_topics text[], done pg_snapshot)
+ RETURNS TABLE(first_id bigint, last_id bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+    select min(u.id), max(u.id)
+    from unnest(its_topics) t (topic) cross join lateral (
+        (select e.id from hearken.events e
+         where e.topic = t.topic and e.tx >= pg_snapshot_xmax(done) order by e.tx offset 0)
+        union all
+        (select e.id from pg_snapshot_xip(done) x (tx) cross join lateral (
+             select i.id from hearken.events i where i.topic = t.topic and i.tx between x.tx and x.tx
+             order by i.tx offset 0) e)) u
+$function$

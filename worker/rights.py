@@ -1,0 +1,49 @@
+"""Whether the role of DATABASE_URL may do what a worker does: asked by `app` before anything is delivered.
+
+A role that may read the log but not move its cursor would deliver the same events again and again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import tuple_row
+
+from worker.errors import NotAllowed
+
+NEEDED = {
+    "migrations": ("select",),
+    "events": ("select",),
+    "cursors": ("select", "insert", "update", "delete"),
+    "parked": ("select", "insert", "update", "delete"),
+    "paused": ("select",),
+    "effects": ("select", "insert", "update"),
+}
+# Null, which is no complaint, while there is no such schema: then it is not migrated yet.
+USABLE: LiteralString = "select current_user::text, has_schema_privilege(to_regnamespace('hearken'), 'usage')"
+LACKING: LiteralString = """
+select c.relname::text, string_agg(n.privilege, ', ' order by n.place)
+from unnest(%s::text[], %s::text[]) with ordinality as n (relation, privilege, place)
+join pg_catalog.pg_class c on c.relname = n.relation and c.relnamespace = to_regnamespace('hearken')
+where not has_table_privilege(c.oid, n.privilege)
+group by c.relname order by min(n.place)
+"""
+
+
+async def require_rights(connection: AsyncConnection[Any]) -> None:
+    """Raises NotAllowed with the GRANT statements that are wanting."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(USABLE)
+        ((role, usable),) = await cursor.fetchall()
+        wanted = [(relation, privilege) for relation, needed in NEEDED.items() for privilege in needed]
+        await cursor.execute(LACKING, ([relation for relation, _ in wanted], [privilege for _, privilege in wanted]))
+        lacking = await cursor.fetchall()
+    grants = ["grant usage on schema hearken"] if usable is False else []
+    grants += [f"grant {privileges} on hearken.{relation}" for relation, privileges in lacking]
+    if grants:
+        to = sql.Identifier(role).as_string()
+        raise NotAllowed(
+            f"the database role {role} may not do a worker's work; as the owner of the schema, run: "
+            + "; ".join(f"{grant} to {to}" for grant in grants)
+        )
