@@ -89,6 +89,7 @@ class Consumer:
         self._metrics = metrics.of(handler.name)
         self._task: asyncio.Task[None] | None = None
         self._restless = False
+        self._parked = False
         self._bell = asyncio.Event()
         self._stop = asyncio.Event()
         moving = self.progress.working
@@ -143,6 +144,7 @@ class Consumer:
             if claim.paused:
                 return Turn.PAUSED
             self.progress.working()
+            self._parked = claim.has_parked
             done = await self._runner.run(connection, claim)
         self._runner.report()
         self._restless = self._restless and done.events >= BUSY
@@ -163,7 +165,8 @@ class Consumer:
                 turn = await self.turn()
                 leaving.cancel()
                 self.progress.moved(turn)
-                if turn not in (Turn.CAUGHT_UP, Turn.IDLE) or not sleep.unbroken:
+                # What another worker has put aside is due at a time, of which no bell tells: look again.
+                if turn not in (Turn.CAUGHT_UP, Turn.IDLE) or self._parked or not sleep.unbroken:
                     return
 
     async def _slept(self, patience: float) -> bool:

@@ -80,8 +80,7 @@ select c.target is not null
                       order by e.tx limit 1) e) as work,
        (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
         where p.handler = c.handler and p.state = 'due'
-          and (c.shards = 1
-               or (hashtextextended(coalesce(p.key, ''), 0) & 2147483647) %% c.shards = c.shard)) as due_in
+          and (c.shards = 1 or (p.slot & 2147483647) %% c.shards = c.shard)) as due_in
 from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s order by c.seq desc limit 1
 """
 

@@ -16,33 +16,39 @@ from worker.change import Change
 from worker.log import to_change
 from worker.registry import Handler
 
+# A handler may have very many parked, after a day without its destination: everything here goes by an index, the rows
+# of a key by `slot`, its hash, since keys may be null. The key itself is compared too, but `is not distinct from` alone
+# would read all of the handler's rows for each key.
+
 # The due ones, each with those held behind it, so that a key catches up in one go.
 DUE: LiteralString = """
-with due as (
-    select p.topic, p.key, p.event_id from hearken.parked p
+with due as materialized (
+    select p.event_id, p.topic, p.key, p.slot, p.attempt from hearken.parked p
     where p.handler = %(handler)s and p.state = 'due' and p.due_at <= now()
-      and (%(shards)s = 1
-           or (hashtextextended(coalesce(p.key, ''), 0) & 2147483647) %% %(shards)s = %(shard)s)
+      and (%(shards)s = 1 or (p.slot & 2147483647) %% %(shards)s = %(shard)s)
     order by p.due_at limit %(limit)s),
-ready as (
-    select p.topic, p.key, p.event_id, p.attempt from hearken.parked p join due using (topic, event_id)
-    where p.handler = %(handler)s
+ready as materialized (
+    select event_id, topic, key, attempt from due
     union all
-    select p.topic, p.key, p.event_id, p.attempt from due
+    select held.event_id, held.topic, held.key, held.attempt from due
     cross join lateral (
         select * from hearken.parked h
-        where h.handler = %(handler)s and h.state = 'held' and h.topic = due.topic
-          and h.key is not distinct from due.key and h.event_id > due.event_id
-        order by h.event_id limit %(limit)s) p)
+        where h.handler = %(handler)s and h.slot = due.slot and h.event_id > due.event_id
+          and h.state = 'held' and h.topic = due.topic and h.key is not distinct from due.key
+        order by h.event_id limit %(limit)s) held
+    order by event_id limit %(limit)s)
 select r.event_id, e.at, r.topic, coalesce(e.op, ''), r.key, e.old::text, e.new::text, e.note::text, e.replay_of,
        r.attempt
 from ready r left join hearken.events e on e.topic = r.topic and e.id = r.event_id
-order by r.event_id limit %(limit)s
+order by r.event_id
 """
 KEYS: LiteralString = """
-select topic, key, max(event_id) from hearken.parked
-where handler = %(handler)s and (key = any(%(keys)s) or (key is null and %(null_key)s))
-group by topic, key
+select n.topic, n.key from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
+cross join lateral (
+    select from hearken.parked p
+    where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0)
+      and p.topic = n.topic and p.key is not distinct from n.key
+    order by p.event_id limit 1) p
 """
 PUT: LiteralString = """
 insert into hearken.parked (handler, event_id, topic, key, state, attempt, due_at, reason, error)
@@ -59,15 +65,19 @@ REMOVE: LiteralString = "delete from hearken.parked where handler = %s and event
 SUPERSEDE: LiteralString = """
 delete from hearken.parked p
 using unnest(%(topic)s::text[], %(key)s::text[], %(event_id)s::bigint[]) as n (topic, key, id)
-where p.handler = %(handler)s and p.topic = n.topic and p.key is not distinct from n.key and p.event_id < n.id
+where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0) and p.event_id < n.id
+  and p.topic = n.topic and p.key is not distinct from n.key
 """
 # The first parked event of a key must not be a held one: what held it is gone.
 PROMOTE: LiteralString = """
 update hearken.parked p set state = 'due', due_at = now()
-where p.handler = %(handler)s and p.state = 'held'
-  and not exists (select from hearken.parked q
-                  where q.handler = p.handler and q.topic = p.topic and q.key is not distinct from p.key
-                    and q.event_id < p.event_id)
+from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
+cross join lateral (
+    select f.event_id from hearken.parked f
+    where f.handler = %(handler)s and f.slot = hashtextextended(coalesce(n.key, ''), 0)
+      and f.topic = n.topic and f.key is not distinct from n.key
+    order by f.event_id limit 1) first
+where p.handler = %(handler)s and p.event_id = first.event_id and p.state = 'held'
 """
 
 Key = tuple[str, str | None]
@@ -100,11 +110,9 @@ async def read_due(connection: AsyncConnection[Any], handler: Handler, shard: in
 
 async def parked_keys(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> set[Key]:
     """The keys of these changes that have something parked."""
-    keys = list({change.key for change in changes if change.key is not None})
-    has_null = any(change.key is None for change in changes)
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(KEYS, {"handler": handler, "keys": keys, "null_key": has_null})
-        return {(topic, key) for topic, key, _ in await cursor.fetchall()}
+        await cursor.execute(KEYS, {"handler": handler, **_columns({key_of(change) for change in changes})})
+        return {(topic, key) for topic, key in await cursor.fetchall()}
 
 
 async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequence[Parking]) -> None:
@@ -130,7 +138,7 @@ async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequenc
 async def unpark(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> None:
     """Take delivered events out, and let the next of their keys come."""
     await connection.execute(REMOVE, (handler, [change.id for change in changes]))
-    await connection.execute(PROMOTE, {"handler": handler})
+    await connection.execute(PROMOTE, {"handler": handler, **_columns({key_of(change) for change in changes})})
 
 
 async def supersede(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> int:
@@ -145,3 +153,7 @@ async def supersede(connection: AsyncConnection[Any], handler: str, changes: Seq
         },
     )
     return dropped.rowcount
+
+
+def _columns(keys: set[Key]) -> dict[str, list[str | None]]:
+    return {"topic": [topic for topic, _ in keys], "key": [key for _, key in keys]}

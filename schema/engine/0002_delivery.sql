@@ -24,6 +24,7 @@ create table hearken.parked (
     event_id  bigint      not null,
     topic     text        not null,
     key       text,
+    slot      bigint      generated always as (hashtextextended(coalesce(key, ''), 0)) stored,
     state     text        not null check (state in ('due', 'held', 'dead')),
     attempt   integer     not null check (attempt >= 0),
     due_at    timestamptz not null default now(),
@@ -33,8 +34,9 @@ create table hearken.parked (
     primary key (handler, event_id)
 );
 create index parked_due on hearken.parked (handler, due_at) where state = 'due';
-create index parked_key on hearken.parked (handler, key, event_id);
+create index parked_slot on hearken.parked (handler, slot, event_id);
 
+comment on column hearken.parked.slot is 'Hash of the key: keys may be null, and too long for an index.';
 comment on column hearken.parked.attempt is 'How many attempts have failed.';
 comment on column hearken.parked.error is 'The traceback of the last failure.';
 

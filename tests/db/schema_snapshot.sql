@@ -96,6 +96,8 @@ table hearken.parked
     event_id bigint not null
     topic text not null
     key text
+    slot bigint default hashtextextended(COALESCE(key, ''::text), (0)::bigint)
+        -- Hash of the key: keys may be null, and too long for an index.
     state text not null
     attempt integer not null
         -- How many attempts have failed.
@@ -108,7 +110,7 @@ table hearken.parked
     constraint parked_pkey PRIMARY KEY (handler, event_id)
     constraint parked_state_check CHECK ((state = ANY (ARRAY['due'::text, 'held'::text, 'dead'::text])))
     CREATE INDEX parked_due ON hearken.parked USING btree (handler, due_at) WHERE (state = 'due'::text)
-    CREATE INDEX parked_key ON hearken.parked USING btree (handler, key, event_id)
+    CREATE INDEX parked_slot ON hearken.parked USING btree (handler, slot, event_id)
 
 table hearken.paused
     handler text not null

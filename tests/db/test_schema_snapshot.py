@@ -18,7 +18,9 @@ from worker.registry import Registry, registry
 
 SNAPSHOT = Path(__file__).with_name("schema_snapshot.sql")
 REWRITE = "REWRITE_SCHEMA_SNAPSHOT"
-HOW = f"if this is intended, run `{REWRITE}=1 uv run pytest {SNAPSHOT.parent.name}` in tests/ and commit the snapshot"
+HOW = (
+    f"if this is intended, run `{REWRITE}=1 uv run pytest tests/db/test_schema_snapshot.py`, and commit what it writes"
+)
 
 
 def default_handlers() -> Registry:

@@ -18,6 +18,7 @@ from tests.support.workers import Worker, start_worker
 
 KEYS, VERSIONS = 16, 6
 ALL = KEYS * VERSIONS
+END_OF = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like %s"
 SHARD_OF = "select key, (hashtextextended(key, 0) & 2147483647) %% %s from unnest(%s::text[]) key"
 
 
@@ -117,3 +118,29 @@ async def test_others_take_over_when_one_is_killed(database_url: str) -> None:
             await witness.until_done(4 * killed + 4)
     for seen in witness.versions().values():
         assert all(later <= earlier + 1 for earlier, later in pairwise(seen)), seen
+
+
+async def test_one_that_comes_back_from_the_dead_does_no_harm(database_url: str) -> None:
+    """Stopped in the middle of a batch, with its connections gone, it is replaced; then it wakes, and goes on."""
+    modules = observed("slow_mirror")
+    mirror = Mirror(database_url)
+    await mirror.make()
+    await watch_things(database_url, modules)
+    await write_things(database_url, keys=2, versions=range(2))
+    async with Witness() as witness, AsyncExitStack() as stack:
+        witness.hold()
+        (zombie,) = await start_workers(stack, 1, database_url, modules, witness)
+        await witness.until_at_work()
+        zombie.send(signal.SIGSTOP)
+        async with await connect(database_url) as connection:
+            await connection.execute(END_OF, (f"hearken %:{zombie.pid}",))
+        await start_workers(stack, 1, database_url, modules, witness)
+        await witness.until_at_work(other_than=zombie.pid)
+        witness.release()
+        await mirror.until(4)
+        zombie.send(signal.SIGCONT)
+        await zombie.said("batch rolled back")
+        await write_things(database_url, keys=2, versions=range(2, 4))
+        await mirror.until(8)
+        assert zombie.alive
+    assert await mirror.versions() == {"0": [*range(4)], "1": [*range(4)]}

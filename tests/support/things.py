@@ -62,10 +62,25 @@ select pid from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and 
 """
 
 
+PEEKED: LiteralString = """
+select pid from pg_stat_activity where datname = current_database() and state = 'idle' and query like '%as due_in%'
+"""
+
+
 async def until_asleep(url: str, seconds: float = 10) -> int:
     """Wait until a worker shows writers that it sleeps; returns its listener's backend. Nothing tells of that: ask."""
+    return await _until_there(url, SLEEPERS, seconds)
+
+
+async def until_fast_asleep(url: str, seconds: float = 10) -> None:
+    """Wait until a worker that sleeps for the first time has also taken its last look at the log."""
+    await _until_there(url, SLEEPERS, seconds)
+    await _until_there(url, PEEKED, seconds)
+
+
+async def _until_there(url: str, query: LiteralString, seconds: float) -> int:
     async with asyncio.timeout(seconds), await connect(url) as connection:
-        while not (rows := await (await connection.execute(SLEEPERS)).fetchall()):
+        while not (rows := await (await connection.execute(query)).fetchall()):
             await asyncio.sleep(0.002)
     pid: int = rows[0][0]
     return pid

@@ -1,0 +1,211 @@
+"""Promise: what a batch asks of the database costs by what it gets, not by how long the log is or how much is parked.
+
+Every query is run as the worker's sessions run it (prepared, and by the plan that the session keeps), on a log of
+300,000 events and 100,000 parked ones: in a session that made its plans when all was empty, in a new one right after
+the rows came, and after ANALYZE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString, NamedTuple
+
+import pytest
+from psycopg import sql
+
+from tests.support.plans import Cost, Parameters, measure, prepare
+from tests.support.postgres import new_database
+from tests.support.watched import declare
+from worker import cursors, effects, log, parking
+from worker.database import Connection, Database
+from worker.dev.embedded import EmbeddedPostgres
+from worker.migrate import migrate
+from worker.retention import Partition
+from worker.settings import Settings
+
+EVENTS, PARKED = 300_000, 100_000
+# Twenty events to a transaction. The numbers are made up, as are the snapshots that they are compared with.
+FIRST_TX, LAST_TX = 100_000, 115_000
+FILL: tuple[LiteralString, ...] = (
+    """insert into hearken.events (at, tx, topic, op, key, old, new)
+    select now() - make_interval(days => 2 - i * 3 / 300001), (100000 + i / 20)::text::xid8,
+           case when i % 1500 = 7 then 'public.quiet' when i % 5 = 0 then 'public.other' else 'public.busy' end,
+           'update', (i % 5000)::text, '{"name": "x"}', json_build_object('id', i, 'description', repeat('word ', 20))
+    from generate_series(0, 299999) i""",
+    # 20,000 keys: the first event of each is due or dead, the others are held behind it; a hundredth is of `quiet`.
+    """insert into hearken.parked (handler, event_id, topic, key, state, attempt, due_at, reason)
+    select case when i % 100 = 0 then 'quiet' else 'busy' end, i, 'public.busy', (i % 20000)::text,
+           case when i > 20000 then 'held' when i % 2 = 0 then 'due' else 'dead' end, 1, now() - interval '1 s', 'r'
+    from generate_series(1, 100000) i""",
+    """insert into hearken.effects (event_id, handler, topic, key, step, base, generation, state)
+    select i, 'busy', 'public.busy', i::text, 'step', 'busy:' || i % 30000, i / 30000, 'done'
+    from generate_series(1, 100000) i""",
+    "update hearken.cursors set done = '115000:115000:'",
+)
+TABLES: LiteralString = """
+select relname::text as name from pg_class where relkind = 'r' and relnamespace = 'hearken'::regnamespace
+"""
+STAGES = ("planned when empty", "just filled", "analyzed")
+
+
+class Case(NamedTuple):
+    """A query with its parameters, and how many pages it may look at."""
+
+    query: LiteralString
+    parameters: Parameters
+    pages: int
+    pool: str = "batches"
+
+
+def read(topics: list[str], done: str, **more: Any) -> dict[str, Any]:
+    """The parameters of a reading query."""
+    wishes = {"handler": "busy", "ops": ["insert", "update"], "watch": None, "shards": 1, "shard": 0, "limit": 1000}
+    return {**wishes, "topics": topics, "done": done, "target": None, "last_id": 0, "max_id": 0, **more}
+
+
+def reading() -> Iterator[tuple[str, Case]]:
+    """What reads the log: the newest, a window's ends, a batch of it, a look before sleeping."""
+    busy, quiet = ["public.busy"], ["public.quiet"]
+    end, late, early = (f"{x}:{x}:" for x in (LAST_TX, LAST_TX - 10, FIRST_TX + 10))
+    long_open = f"{FIRST_TX + 1}:{LAST_TX}:{FIRST_TX + 1},{FIRST_TX + 3},{FIRST_TX + 7000}"
+    yield "nothing new", Case(log.RECENT, read(busy, end), 60)
+    yield "nothing new for a quiet topic", Case(log.RECENT, read(quiet, end), 60)
+    yield "a little new", Case(log.RECENT, read(busy, late), 100)
+    yield "long-open transactions", Case(log.RECENT, read(busy, long_open), 200)
+    yield "a large backlog", Case(log.RECENT, read(busy, early), 200)
+    yield "a window at the end", Case(log.WINDOW, {"topics": busy, "done": late}, 100)
+    yield "a window of long-open transactions", Case(log.WINDOW, {"topics": busy, "done": long_open}, 200)
+    yield "a window of a quiet topic", Case(log.WINDOW, {"topics": quiet, "done": early}, 400)
+    middle: dict[str, Any] = {"target": end, "done": early, "last_id": EVENTS // 2, "max_id": EVENTS}
+    yield "a batch in the middle", Case(log.BATCH, read(busy, **middle), 200)
+    yield "a shard's batch", Case(log.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
+    yield "a batch of a quiet topic", Case(log.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
+    yield "a batch of two topics", Case(log.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
+    for handler in ("busy", "quiet", "other"):
+        look = {"topics": [f"public.{handler}"], "handler": handler, "shard": 0}
+        yield f"a look of {handler}", Case(log.PEEK, look, 80)
+
+
+def settling() -> Iterator[tuple[str, Case]]:
+    """What writes: parked events of a handler that has 99,000, 1,000 or none of them, and effects."""
+    keys: dict[str, Any] = {"topic": ["public.busy"] * 100, "key": [str(number * 100) for number in range(100)]}
+    put = {
+        "state": ["due"] * 100,
+        "attempt": [1] * 100,
+        "delay": [1.0] * 100,
+        "reason": [""] * 100,
+        "error": [""] * 100,
+    }
+    new, old = (list(range(start, start + 100)) for start in (10**6, 1))
+    for handler in ("busy", "quiet", "nobody"):
+        who = {"handler": handler}
+        due = {**who, "shards": 1, "shard": 0, "limit": 100}
+        yield f"due of {handler}", Case(parking.DUE, due, 4000)
+        yield f"due of a shard of {handler}", Case(parking.DUE, {**due, "shards": 4, "shard": 1}, 4000)
+        yield f"keys of {handler}", Case(parking.KEYS, {**who, **keys}, 700)
+        yield f"no key of {handler}", Case(parking.KEYS, {**who, "topic": ["public.busy"], "key": [None]}, 10)
+        yield f"park for {handler}", Case(parking.PUT, {**who, **keys, **put, "event_id": new}, 2500)
+        yield f"park again for {handler}", Case(parking.PUT, {**who, **keys, **put, "event_id": old}, 2500)
+        yield f"unpark for {handler}", Case(parking.REMOVE, (handler, old), 1000)
+        yield f"promote for {handler}", Case(parking.PROMOTE, {**who, **keys}, 1500)
+        yield f"supersede for {handler}", Case(parking.SUPERSEDE, {**who, **keys, "event_id": new}, 1500)
+    move = {"handler": "busy", "shard": 0, "seq": 0, "done": "1:1:", "target": None, "last_id": 0, "max_id": 0}
+    yield "move a cursor", Case(cursors.MOVE, move, 50)
+    start = {"event_id": 1, "handler": "busy", "topic": "public.busy", "key": "1", "step": "s", "base": "busy:1"}
+    yield "begin an effect", Case(effects.START, start, 50, "work")
+    end = dict.fromkeys(("object_id", "request_id", "changed", "error"))
+    yield "end an effect", Case(effects.END, {"id": 5, "state": "done", **end}, 50, "work")
+
+
+CASES = {**dict(reading()), **dict(settling())}
+
+
+async def make_log(connection: Connection) -> None:
+    """Three days' partitions, and handlers on three tables; nothing in any of them, and no ANALYZE but the test's."""
+    declared = declare("public.busy", "busy")
+    declare("public.quiet", "quiet", declared)
+    declare("public.other", "other", declared)
+    for name in declared.handlers:
+        await connection.execute(sql.SQL("create table {} (id int primary key)").format(sql.Identifier(name)))
+    await migrate(connection, declared)
+    for days in (1, 2):
+        for statement in Partition((datetime.now(UTC) - timedelta(days=days)).date()).statements():
+            await connection.execute(statement)
+    for table in await (await connection.execute(TABLES)).fetchall():
+        place = sql.Identifier("hearken", table["name"])
+        await connection.execute(sql.SQL("alter table {} set (autovacuum_enabled = off)").format(place))
+
+
+@asynccontextmanager
+async def sessions(url: str) -> AsyncIterator[dict[str, Connection]]:
+    """New sessions of a worker, one of each pool, that have made their plans."""
+    database = Database(Settings.model_validate({"DATABASE_URL": url}))
+    await database.open()
+    try:
+        async with database.batches.connection() as batches, database.work.connection() as work:
+            pools = {"batches": batches, "work": work}
+            for case in CASES.values():
+                await prepare(pools[case.pool], case.query, case.parameters)
+            yield pools
+    finally:
+        await database.close()
+
+
+async def measure_all(pools: dict[str, Connection]) -> dict[str, Cost]:
+    return {name: await measure(pools[case.pool], case.query, case.parameters) for name, case in CASES.items()}
+
+
+async def measure_stages(url: str) -> dict[str, dict[str, Cost]]:
+    """What each query costs at each stage."""
+    costs = {}
+    connection = await Database(Settings.model_validate({"DATABASE_URL": url})).connect()
+    try:
+        await make_log(connection)
+        async with sessions(url) as early:
+            for statement in FILL:
+                await connection.execute(statement)
+            costs["planned when empty"] = await measure_all(early)
+        async with sessions(url) as later:
+            costs["just filled"] = await measure_all(later)
+        await connection.execute("analyze")
+        async with sessions(url) as last:
+            costs["analyzed"] = await measure_all(last)
+    finally:
+        await connection.close()
+    return costs
+
+
+@pytest.fixture(scope="module")
+def costs(shared_postgres: EmbeddedPostgres, template_database: str) -> Iterator[dict[str, dict[str, Cost]]]:
+    """What each query costs at each stage, measured once."""
+    with new_database(shared_postgres, template_database) as url:
+        yield asyncio.run(measure_stages(url))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_query_costs_by_what_it_gets(costs: dict[str, dict[str, Cost]], stage: str, name: str) -> None:
+    """Few pages, and nothing large read from its beginning to its end."""
+    cost = costs[stage][name]
+    assert not cost.scanned, cost
+    assert cost.pages <= CASES[name].pages, cost
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("nothing new", 0),
+        ("a little new", 160),
+        ("a large backlog", 1000),
+        ("a batch in the middle", 1000),
+        ("a shard's batch", 4000),
+        ("due of busy", 100),
+        ("keys of busy", 100),
+    ],
+)
+def test_what_is_measured_is_no_empty_query(costs: dict[str, dict[str, Cost]], name: str, rows: int) -> None:
+    """A query that finds nothing is cheap with any plan: these find what they should."""
+    assert {stage: costs[stage][name].rows for stage in STAGES} == dict.fromkeys(STAGES, rows)
