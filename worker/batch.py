@@ -15,11 +15,11 @@ from worker.circuit import Circuit
 from worker.context import Services
 from worker.cursors import Claim
 from worker.database import Connection
+from worker.declaration import Handler
 from worker.delivery import Deadline, Delivery, run_external, run_transactional
 from worker.metrics import HandlerMetrics
 from worker.outcomes import Park, Unavailable
 from worker.parking import Parking, key_of
-from worker.registry import Handler
 from worker.report import Report, tell
 from worker.settings import Settings
 from worker.settling import fold, settle

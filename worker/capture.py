@@ -13,7 +13,7 @@ from typing import Any, Literal, LiteralString
 from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 
-from worker.registry import Handler
+from worker.declaration import Handler
 from worker.tables import read_table
 from worker.triggers import Trigger, compile_triggers
 

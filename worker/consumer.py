@@ -19,10 +19,10 @@ from worker.batch import BatchRunner
 from worker.brief import brief, trace_of
 from worker.circuit import Circuit
 from worker.context import Services
+from worker.declaration import Handler
 from worker.doorbell import Doorbell
 from worker.errors import NotMigrated
 from worker.metrics import Metrics
-from worker.registry import Handler
 from worker.settings import Settings
 
 logger = structlog.get_logger("consumer")

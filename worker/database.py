@@ -36,7 +36,8 @@ select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s
 # The engine reads by index whatever the values are, so planning anew each time only costs; and a plan made while a
 # day's partition was empty must not read it whole when it is full.
 BY_INDEX: LiteralString = """
-select set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false)
+select set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false),
+       set_config('enable_bitmapscan', 'off', false)
 """
 CLUSTER: LiteralString = """(
     (select oid from pg_database where datname = current_database())::text || '/' ||

@@ -21,14 +21,14 @@ from psycopg import OperationalError, Rollback
 from worker.change import Change
 from worker.context import Context, Services
 from worker.database import Connection
+from worker.declaration import Handler
 from worker.outcomes import Outcome, Park, Retry
 from worker.parking import Key, key_of
-from worker.registry import Handler
 
 # What the handler writes makes no events for it; and its statements are planned as anywhere else (see `database`).
 SURROUND: LiteralString = """
 select set_config('hearken.origin', %s, true), set_config('plan_cache_mode', 'auto', true),
-       set_config('enable_seqscan', 'on', true)
+       set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true)
 """
 CHECK_CONSTRAINTS: LiteralString = "set constraints all immediate"
 # Seconds that cancelled handlers get to clean up.

@@ -13,9 +13,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from worker.database import CLUSTER
+from worker.declaration import Handler
 from worker.errors import MigrationError
 from worker.locks import claim_lock, migration_lock
-from worker.registry import Handler
 
 CURSORS: LiteralString = """
 select handler, max(shards) as shards, (array_agg(to_json(topics)))[1] as topics from hearken.cursors group by handler
@@ -36,6 +36,8 @@ where not exists (select from hearken.cursors where handler = %(name)s)
 """
 )
 LOCK: LiteralString = "select pg_advisory_xact_lock(%s)"
+# A cursor moves by delete and insert: whoever is about to commit a move is waited for, or its row would be missed.
+HOLD_STILL: LiteralString = "lock table hearken.cursors in share row exclusive mode"
 TOPICS: LiteralString = "update hearken.cursors set topics = %(topics)s where handler = %(name)s"
 TRY_CLAIM: LiteralString = "select pg_try_advisory_xact_lock(%s) as claimed"
 UNFINISHED: LiteralString = """
@@ -110,6 +112,7 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
     values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": handler.topics}
     async with connection.transaction():
         await connection.execute(LOCK, (migration_lock(),))
+        await connection.execute(HOLD_STILL)
         if enrolment.action == "rename":
             for statement in RENAME:
                 await connection.execute(statement, values)

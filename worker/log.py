@@ -11,7 +11,7 @@ from psycopg.rows import tuple_row
 
 from worker.change import Change
 from worker.cursors import Position
-from worker.registry import Handler
+from worker.declaration import Handler
 
 WINDOW: LiteralString = """
 select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topics)s, %(done)s::pg_snapshot)

@@ -16,10 +16,11 @@ from psycopg.rows import tuple_row
 
 from worker import migrations
 from worker.capture import TriggerStatus, trigger_status
+from worker.declaration import Handler
 from worker.enrolment import Enrolment, enrol, enrolled, plan_enrolment
 from worker.errors import MigrationError, NotMigrated
 from worker.locks import migration_lock
-from worker.registry import Handler, Registry
+from worker.registry import Registry
 from worker.retention import Partition, make_partitions
 
 logger = structlog.get_logger("migrate")

@@ -13,12 +13,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 from worker.change import Change
+from worker.declaration import Handler
 from worker.log import to_change
-from worker.registry import Handler
 
-# A handler may have very many parked, after a day without its destination: everything here goes by an index, the rows
-# of a key by `slot`, its hash, since keys may be null. The key itself is compared too, but `is not distinct from` alone
-# would read all of the handler's rows for each key.
+# A handler may have very many parked, after a day without its destination, and a session may have made its plan when
+# there were none. So the rows of a key are found by `slot`, its hash (keys may be null, and `is not distinct from` uses
+# no index), one key or event at a time, and then written by their place: that leaves one way only to go.
 
 # The due ones, each with those held behind it, so that a key catches up in one go.
 DUE: LiteralString = """
@@ -61,23 +61,30 @@ on conflict (handler, event_id) do update
 set state = excluded.state, attempt = excluded.attempt, due_at = excluded.due_at, reason = excluded.reason,
     error = excluded.error
 """
-REMOVE: LiteralString = "delete from hearken.parked where handler = %s and event_id = any(%s)"
+REMOVE: LiteralString = """
+delete from hearken.parked where ctid = any(array(
+    select p.ctid from unnest(%(event_id)s::bigint[]) as n (id)
+    cross join lateral (
+        select p.ctid from hearken.parked p where p.handler = %(handler)s and p.event_id = n.id offset 0) p))
+"""
 SUPERSEDE: LiteralString = """
-delete from hearken.parked p
-using unnest(%(topic)s::text[], %(key)s::text[], %(event_id)s::bigint[]) as n (topic, key, id)
-where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0) and p.event_id < n.id
-  and p.topic = n.topic and p.key is not distinct from n.key
+delete from hearken.parked where ctid = any(array(
+    select p.ctid from unnest(%(topic)s::text[], %(key)s::text[], %(event_id)s::bigint[]) as n (topic, key, id)
+    cross join lateral (
+        select p.ctid, p.topic, p.key, p.event_id from hearken.parked p
+        where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0) offset 0) p
+    where p.topic = n.topic and p.key is not distinct from n.key and p.event_id < n.id))
 """
 # The first parked event of a key must not be a held one: what held it is gone.
 PROMOTE: LiteralString = """
-update hearken.parked p set state = 'due', due_at = now()
-from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
-cross join lateral (
-    select f.event_id from hearken.parked f
-    where f.handler = %(handler)s and f.slot = hashtextextended(coalesce(n.key, ''), 0)
-      and f.topic = n.topic and f.key is not distinct from n.key
-    order by f.event_id limit 1) first
-where p.handler = %(handler)s and p.event_id = first.event_id and p.state = 'held'
+update hearken.parked set state = 'due', due_at = now() where ctid = any(array(
+    select first.ctid from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
+    cross join lateral (
+        select p.ctid, p.state from hearken.parked p
+        where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0)
+          and p.topic = n.topic and p.key is not distinct from n.key
+        order by p.event_id limit 1) first
+    where first.state = 'held'))
 """
 
 Key = tuple[str, str | None]
@@ -137,7 +144,7 @@ async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequenc
 
 async def unpark(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> None:
     """Take delivered events out, and let the next of their keys come."""
-    await connection.execute(REMOVE, (handler, [change.id for change in changes]))
+    await connection.execute(REMOVE, {"handler": handler, "event_id": [change.id for change in changes]})
     await connection.execute(PROMOTE, {"handler": handler, **_columns({key_of(change) for change in changes})})
 
 

@@ -9,54 +9,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
+from pydantic_settings import BaseSettings
+
+from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
 from worker.errors import ConfigurationError, DeclarationError
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 Factory = Callable[..., AsyncIterator[Any]]
 Check = Callable[..., Awaitable[str]]
 StandInFactory = Callable[..., AsyncIterator[dict[str, str]]]
-
-CHANGES = ("insert", "update", "delete", "truncate")
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """One topic a handler hears of. `watch` None means every column; `exclude` never enters the log."""
-
-    topic: str
-    ops: tuple[str, ...] = CHANGES
-    watch: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Handler:
-    """A declared handler. Its name is its identity: in tables, metrics and idempotency keys.
-
-    timeout is in seconds per delivery (of a batch, for a transactional handler); attempts counts tries before dead.
-    """
-
-    name: str
-    function: Callable[..., Awaitable[Any]] = field(repr=False)
-    subscription: Subscription
-    fold: bool = False
-    transactional: bool = False
-    concurrency: int = 10
-    shards: int = 1
-    batch: int = 1000
-    timeout: float = 60.0
-    attempts: int = 12
-    formerly: str | None = None
-
-    @property
-    def topics(self) -> list[str]:
-        return [self.subscription.topic]
 
 
 @dataclass(frozen=True)
@@ -74,38 +40,6 @@ class Readiness:
     name: str
     resource: Factory
     check: Check
-
-
-def _refuse(name: str, problem: str) -> DeclarationError:
-    return DeclarationError(f"handler {name!r}: {problem}")
-
-
-def _check_limits(handler: Handler) -> None:
-    for option in ("concurrency", "shards", "batch", "timeout", "attempts"):
-        if getattr(handler, option) <= 0:
-            raise _refuse(handler.name, f"{option}= must be more than 0, not {getattr(handler, option)}")
-    if handler.fold and handler.transactional:
-        raise _refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
-    if not inspect.iscoroutinefunction(handler.function):
-        raise _refuse(handler.name, "must be declared with `async def`")
-    first = "changes" if handler.transactional else "change"
-    try:
-        inspect.signature(handler.function).bind(first, "ctx")
-    except TypeError:
-        raise _refuse(handler.name, f"must take ({first}, ctx)") from None
-
-
-def _check_subscription(name: str, subscription: Subscription) -> None:
-    if not re.fullmatch(r"[^.]+\.[^.]+", subscription.topic):
-        raise _refuse(name, f"topic {subscription.topic!r} must be written schema.table")
-    if unknown := set(subscription.ops) - set(CHANGES):
-        raise _refuse(name, f"ops= has {sorted(unknown)}; known are {list(CHANGES)}")
-    if not subscription.ops:
-        raise _refuse(name, f"ops= is empty; known are {list(CHANGES)}")
-    if subscription.watch is not None and not subscription.watch:
-        raise _refuse(name, "watch= is empty; leave it out to watch every column")
-    if both := set(subscription.watch or ()) & set(subscription.exclude):
-        raise _refuse(name, f"columns {sorted(both)} stand in both watch= and exclude=")
 
 
 @dataclass(frozen=True)
@@ -159,21 +93,15 @@ class Registry:
         formerly  the name this handler had before; its cursor and parked events are taken over
         Raises DeclarationError.
         """
-
         if not isinstance(topic, str):
             raise DeclarationError('@on needs to know its table: write @on("schema.table")')
 
         def declare(function: Function) -> Function:
-            for option, value in (("watch", watch), ("exclude", exclude), ("ops", ops)):
-                if isinstance(value, str):
-                    raise _refuse(function.__name__, f'{option}= is a tuple of names: write ("{value}",)')
-            columns = None if watch is None else tuple(watch)
-            subscription = Subscription(topic, tuple(ops), columns, tuple(exclude))
             self._add(
                 Handler(
                     name=function.__name__,
                     function=function,
-                    subscription=subscription,
+                    subscription=subscribe(function.__name__, topic, watch, exclude, ops),
                     fold=fold,
                     transactional=transactional,
                     concurrency=concurrency,
@@ -189,23 +117,23 @@ class Registry:
         return declare
 
     def _add(self, handler: Handler) -> None:
-        _check_limits(handler)
-        _check_subscription(handler.name, handler.subscription)
+        check_handler(handler)
         known = self.handlers.get(handler.name)
         if known is not None:
             places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (known, handler))
-            raise _refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
+            raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
         for one in (handler, *self.handlers.values()):
             if one.formerly in {handler.name, *self.handlers}:
-                raise _refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
+                raise refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
         self.handlers[handler.name] = handler
 
     def resource(self, factory: Factory) -> Factory:
         """Declare a process-wide client: an async generator `(settings, database)`; see `Context.use`."""
         parameters = list(inspect.signature(factory, eval_str=True).parameters.values())
-        if len(parameters) != 2 or not isinstance(parameters[0].annotation, type):
+        settings = parameters[0].annotation if len(parameters) == 2 else None
+        if not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
             raise DeclarationError(f"resource {factory.__name__!r}: must take (settings: SomeSettings, database)")
-        self.resources.append(Resource(factory, parameters[0].annotation))
+        self.resources.append(Resource(factory, settings))
         return factory
 
     def readiness(self, name: str, resource: Factory) -> Callable[[Check], Check]:

@@ -13,11 +13,11 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
+from worker.declaration import Handler
 from worker.enrolment import enrolled
 from worker.errors import UsageError
 from worker.events import Event
 from worker.log import WANTED
-from worker.registry import Handler
 from worker.ringing import ring
 
 # Who is chosen by name gets the event also when it was the origin of the change. The note keeps what was said then,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import structlog
 
 from worker.change import Change
+from worker.declaration import Handler
 from worker.delivery import Delivery
 from worker.metrics import HandlerMetrics
 from worker.parking import Parking
-from worker.registry import Handler
 from worker.settling import Settlement
 
 logger = structlog.get_logger("batch")

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from worker.change import Change
+from worker.declaration import Handler
 from worker.delivery import Delivery
 from worker.outcomes import Outcome, Park, Retry, Skip, Snooze, Unavailable
 from worker.parking import Key, Parking, key_of
-from worker.registry import Handler
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 3600.0

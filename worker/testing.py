@@ -1,8 +1,8 @@
 """For authors of handlers: capture and deliver for real, on a real database, without a running worker.
 
-async with Bench(database_url, sync_room) as bench:
-    await bench.execute("insert into rooms (name) values ('blue')")
-    await bench.drain()
+async with bench(database_url, sync_room) as rooms:
+    await rooms.execute("insert into rooms (name) values ('blue')")
+    await rooms.drain()
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from worker.consumer import Consumer, Turn
 from worker.context import Services
 from worker.database import Connection, Database
 from worker.doorbell import Doorbell
+from worker.errors import UsageError
 from worker.metrics import Metrics
 from worker.migrate import migrate
 from worker.registry import Registry, registry
@@ -34,15 +35,21 @@ class Bench:
 
     async def execute(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[DictRow]:
         """Run a statement as the application would, committed at once; returns its rows, if any."""
-        cursor = await self.connection.execute(query.encode(), parameters)
+        cursor = await self.connection.execute(query.encode(), parameters or None)
         return await cursor.fetchall() if cursor.description else []
 
     async def drain(self) -> int:
-        """Deliver everything that is due now; returns the number of batches."""
+        """Deliver everything that is due now, and what comes of it; returns the number of batches."""
         batches = 0
-        for consumer in self.consumers:
-            while await consumer.turn() in (Turn.WORKED, Turn.CAUGHT_UP):
-                batches += 1
+        while done := sum([await self._drain(consumer) for consumer in self.consumers]):
+            batches += done
+        return batches
+
+    @staticmethod
+    async def _drain(consumer: Consumer) -> int:
+        batches = 0
+        while await consumer.turn() in (Turn.WORKED, Turn.CAUGHT_UP):
+            batches += 1
         return batches
 
     async def parked(self) -> list[DictRow]:
@@ -61,9 +68,9 @@ async def bench(
 
     resources  what `ctx.use` gives for each `@resource` factory
     declared   where the handlers were declared
+    Raises UsageError for a function that is not declared, and what `hearken migrate` raises.
     """
-    chosen = Registry()
-    chosen.handlers = {name: h for name, h in declared.handlers.items() if h.function in handlers}
+    chosen = _choose(declared, handlers)
     settings = Settings.model_validate({"DATABASE_URL": database_url})
     database = Database(settings, application="hearken testing")
     await database.open()
@@ -80,6 +87,15 @@ async def bench(
     finally:
         await connection.close()
         await database.close()
+
+
+def _choose(declared: Registry, functions: Sequence[Callable[..., Awaitable[Any]]]) -> Registry:
+    chosen = Registry()
+    chosen.handlers = {name: h for name, h in declared.handlers.items() if h.function in functions}
+    found = [handler.function for handler in chosen.handlers.values()]
+    if strangers := [function.__name__ for function in functions if function not in found]:
+        raise UsageError(f"{', '.join(strangers)}: not declared with @on (or not in the registry given as declared=)")
+    return chosen
 
 
 def _consumers(chosen: Registry, services: Services, doorbell: Doorbell, settings: Settings) -> list[Consumer]:

@@ -14,9 +14,9 @@ from typing import LiteralString
 
 from psycopg import sql
 
+from worker.declaration import Subscription
 from worker.errors import DeclarationError
 from worker.locks import channel_of, topic_lock
-from worker.registry import Subscription
 from worker.tables import Column, Table
 
 # With what a session may write floats, times, intervals and bytes its own way.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from psycopg.rows import dict_row
 
+from tests.support.cli import start
 from tests.support.mirror import Mirror
 from tests.support.proxy import proxy_to
 from tests.support.things import connect, observed, until_asleep, watch_things, write_things
@@ -149,6 +150,18 @@ async def test_an_idle_worker_ends_at_once(database_url: str) -> None:
         worker.send(signal.SIGTERM)
         await worker.said("stopping")
         await terminate(worker, within=1.5)
+
+
+async def test_the_program_of_the_procfile_ends_at_once(database_url: str) -> None:
+    """`python -m worker run`, started as a platform starts it."""
+    modules = observed("external")
+    await watch_things(database_url, modules)
+    async with start(database_url, "run", HEARKEN_HANDLERS=",".join(modules), PORT="0") as process:
+        await until_asleep(database_url)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(2):
+            await process.communicate()
+        assert process.returncode == 0
 
 
 @pytest.mark.parametrize("when", ["before it was ever there", "before it is migrated"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -79,6 +79,11 @@ class Witness:
     def events(self, handler: str | None = None) -> list[int]:
         """The ids of the events delivered, in order of arrival."""
         return [d.event for d in self.deliveries if handler in (None, d.handler)]
+
+    def repeated(self) -> list[Delivery]:
+        """The deliveries of events that a handler was given more than once."""
+        times = Counter((d.handler, d.event) for d in self.deliveries)
+        return [d for d in self.deliveries if times[d.handler, d.event] > 1]
 
     def versions(self) -> dict[str, list[int]]:
         """The versions delivered of each key, in order of arrival."""

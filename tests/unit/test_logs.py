@@ -20,9 +20,10 @@ from psycopg import errors
 from worker import logs
 from worker.brief import brief
 from worker.change import Change
+from worker.declaration import Handler
 from worker.delivery import current
 from worker.errors import NotMigrated
-from worker.registry import Handler, Registry
+from worker.registry import Registry
 
 SECRET = "hunter2-of-the-row"
 Lines = Callable[[], list[dict[str, Any]]]

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from worker.change import Change
+from worker.declaration import Handler
 from worker.delivery import Delivery
 from worker.distribution import Distribution
 from worker.metrics import SECONDS, Metrics
 from worker.outcomes import Park, Retry, Skip
 from worker.parking import Parking
-from worker.registry import Handler, Registry
+from worker.registry import Registry
 from worker.report import Report, tell
 from worker.settling import settle
 

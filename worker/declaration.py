@@ -1,0 +1,100 @@
+"""What a handler declares: the words of `@on`, and what can be said of them without a database."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.errors import DeclarationError
+
+CHANGES = ("insert", "update", "delete", "truncate")
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One topic a handler hears of. `watch` None means every column; `exclude` never enters the log."""
+
+    topic: str
+    ops: tuple[str, ...] = CHANGES
+    watch: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A declared handler. Its name is its identity: in tables, metrics and idempotency keys.
+
+    timeout is in seconds per delivery (of a batch, for a transactional handler); attempts counts tries before dead.
+    """
+
+    name: str
+    function: Callable[..., Awaitable[Any]] = field(repr=False)
+    subscription: Subscription
+    fold: bool = False
+    transactional: bool = False
+    concurrency: int = 10
+    shards: int = 1
+    batch: int = 1000
+    timeout: float = 60.0
+    attempts: int = 12
+    formerly: str | None = None
+
+    @property
+    def topics(self) -> list[str]:
+        return [self.subscription.topic]
+
+
+def refuse(name: str, problem: str) -> DeclarationError:
+    """The error that names the handler."""
+    return DeclarationError(f"handler {name!r}: {problem}")
+
+
+def check_handler(handler: Handler) -> None:
+    """Raises DeclarationError for what can be seen without a database."""
+    _check_limits(handler)
+    _check_function(handler)
+    _check_subscription(handler.name, handler.subscription)
+
+
+def _check_limits(handler: Handler) -> None:
+    for option in ("concurrency", "shards", "batch", "timeout", "attempts"):
+        if getattr(handler, option) <= 0:
+            raise refuse(handler.name, f"{option}= must be more than 0, not {getattr(handler, option)}")
+    if handler.fold and handler.transactional:
+        raise refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
+
+
+def _check_function(handler: Handler) -> None:
+    if not inspect.iscoroutinefunction(handler.function):
+        raise refuse(handler.name, "must be declared with `async def`")
+    first = "changes" if handler.transactional else "change"
+    try:
+        inspect.signature(handler.function).bind(first, "ctx")
+    except TypeError:
+        raise refuse(handler.name, f"must take ({first}, ctx)") from None
+
+
+def _check_subscription(name: str, subscription: Subscription) -> None:
+    if not re.fullmatch(r"[^.]+\.[^.]+", subscription.topic):
+        raise refuse(name, f"topic {subscription.topic!r} must be written schema.table")
+    if unknown := set(subscription.ops) - set(CHANGES):
+        raise refuse(name, f"ops= has {sorted(unknown)}; known are {list(CHANGES)}")
+    if not subscription.ops:
+        raise refuse(name, f"ops= is empty; known are {list(CHANGES)}")
+    if subscription.watch is not None and not subscription.watch:
+        raise refuse(name, "watch= is empty; leave it out to watch every column")
+    if both := set(subscription.watch or ()) & set(subscription.exclude):
+        raise refuse(name, f"columns {sorted(both)} stand in both watch= and exclude=")
+
+
+def subscribe(
+    name: str, topic: str, watch: Iterable[str] | None, exclude: Iterable[str], ops: Iterable[str]
+) -> Subscription:
+    """What the handler of that name hears of. Raises DeclarationError for one name where a tuple is meant."""
+    for option, value in (("watch", watch), ("exclude", exclude), ("ops", ops)):
+        if isinstance(value, str):
+            raise refuse(name, f'{option}= is a tuple of names: write ("{value}",)')
+    return Subscription(topic, tuple(ops), None if watch is None else tuple(watch), tuple(exclude))
