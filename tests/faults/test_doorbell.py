@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.support.proxy import proxy_to
-from tests.support.things import PUT, connect, observed, until_asleep, watch_things
+from tests.support.things import PUT, connect, observed, until_asleep, until_nobody_sleeps, watch_things
 from tests.support.witness import Delivery, Witness
 from tests.support.workers import start_worker
 from worker.locks import channel_of
@@ -194,6 +194,7 @@ async def test_writers_ring_only_while_someone_sleeps(database_url: str) -> None
             await until_asleep(database_url)
             await writer.execute(PUT, (99, 0))
             assert await rings(listening) >= 1, "the worker sleeps"
+        await until_nobody_sleeps(database_url)
         await writer.execute(PUT, (100, 0))
         assert await rings(listening) == 0, "the worker is dead, and its lock with it"
 

@@ -27,7 +27,7 @@ def told(witness: Witness, handler: str) -> Events:
     return dict(found)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, None], ids=["one", "two", "three", "fresh"])
+@pytest.mark.parametrize("seed", [1, 2, None], ids=["one", "two", "fresh"])
 async def test_what_was_committed_is_what_arrives(database_url: str, seed: int | None) -> None:
     """Two workers with batches of any size, and four handlers of every kind, see exactly the committed history."""
     seed = random.randrange(10**9) if seed is None else seed
@@ -41,7 +41,7 @@ async def test_what_was_committed_is_what_arrives(database_url: str, seed: int |
         for _ in range(2):
             batch = {"OBSERVED_BATCH": str(chance.randint(1, 30))}
             await stack.enter_async_context(start_worker(database_url, MODULES, witness, **batch))
-        await write_wildly(database_url, seed, writers=8, transactions=25)
+        await write_wildly(database_url, seed, writers=8, transactions=20)
         history = await truth(database_url)
         total = sum(map(len, history.values()))
         await mirror.until(total)

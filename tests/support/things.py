@@ -72,6 +72,13 @@ async def until_asleep(url: str, seconds: float = 10) -> int:
     return await _until_there(url, SLEEPERS, seconds)
 
 
+async def until_nobody_sleeps(url: str, seconds: float = 10) -> None:
+    """Wait until no lock shows writers that someone sleeps: the server takes a moment to see that a worker is dead."""
+    async with asyncio.timeout(seconds), await connect(url) as connection:
+        while await (await connection.execute(SLEEPERS)).fetchall():
+            await asyncio.sleep(0.002)
+
+
 async def until_fast_asleep(url: str, seconds: float = 10) -> None:
     """Wait until a worker that sleeps for the first time has also taken its last look at the log."""
     await _until_there(url, SLEEPERS, seconds)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import wraps
 from typing import Any
 
 from worker import cursors, log
@@ -39,54 +38,45 @@ def pass_by(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _watched(
-    function: Callable[..., Awaitable[Any]], before: str | None = None, after: str | None = None
-) -> Callable[..., Awaitable[Any]]:
-    @wraps(function)
-    async def watched(*arguments: Any, **options: Any) -> Any:
-        if before is not None:
-            pass_by(before)
-        result = await function(*arguments, **options)
-        if after is not None and result is not False:
-            pass_by(after)
-        return result
-
-    return watched
-
-
 _moves = 0
 
 
-async def _count_move(*arguments: Any, **options: Any) -> None:
-    global _moves  # noqa: PLW0603
-    await _move(*arguments, **options)
-    _moves += 1
+async def _claim(*arguments: Any) -> cursors.Claim | None:
+    claimed = await _cursors_claim(*arguments)
+    if claimed is not None:
+        pass_by("after the claim")
+    return claimed
 
 
-@asynccontextmanager
-async def _batch(database: Database) -> AsyncIterator[Connection]:
-    moves = _moves
-    async with _open_batch(database) as connection:
-        yield connection
-    if _moves > moves:
-        pass_by("after the commit")
-
-
-async def _read(*arguments: Any, **options: Any) -> Any:
-    batch = await _read_batch(*arguments, **options)
+async def _read(*arguments: Any) -> log.Batch | None:
+    batch = await _log_read_batch(*arguments)
     if batch is not None:
         pass_by("after reading a batch")
     return batch
 
 
-_move, _read_batch, _open_batch = cursors.move, log.read_batch, Database.batch
+async def _move(*arguments: Any) -> None:
+    global _moves  # noqa: PLW0603
+    pass_by("before the cursor moves")
+    await _cursors_move(*arguments)
+    _moves += 1
+    pass_by("after the move, before the commit")
+
+
+@asynccontextmanager
+async def _batch(database: Database) -> AsyncIterator[Connection]:
+    moves = _moves
+    async with _database_batch(database) as connection:
+        yield connection
+    if _moves > moves:
+        pass_by("after the commit")
+
+
+_cursors_claim, _cursors_move = cursors.claim, cursors.move
+_log_read_batch, _database_batch = log.read_batch, Database.batch
 
 if _chosen is not None:
     if _chosen not in POINTS:
         raise ValueError(f"KILL_AT={_chosen}: known are {POINTS}")
-    cursors.claim = _watched(cursors.claim, after="after the claim")  # type: ignore[assignment]
-    cursors.move = _watched(  # type: ignore[assignment]
-        _count_move, before="before the cursor moves", after="after the move, before the commit"
-    )
-    log.read_batch = _read
+    cursors.claim, cursors.move, log.read_batch = _claim, _move, _read  # type: ignore[assignment]
     Database.batch = _batch  # type: ignore[assignment,method-assign]
