@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, LiteralString
 
 from psycopg import AsyncConnection
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 Action = Literal["retry", "skip", "pause", "resume", "confirm", "forget", "rebase"]
@@ -16,6 +17,12 @@ insert into hearken.actions (by, action, handler, topic, key, event_id, reason, 
 select %(by)s, %(action)s, s.handler, s.topic, s.key, s.event_id, %(reason)s, s.details
 from unnest(%(handler)s::text[], %(topic)s::text[], %(key)s::text[], %(event_id)s::bigint[], %(details)s::jsonb[])
      as s (handler, topic, key, event_id, details)
+"""
+LAST: LiteralString = """
+select by, action, at from hearken.actions
+where event_id is not distinct from %(event_id)s and (%(handler)s::text is null or handler = %(handler)s)
+  and action = any(%(actions)s)
+order by id desc limit 1
 """
 
 
@@ -53,3 +60,13 @@ async def record(connection: AsyncConnection[Any], action: Action, subjects: Seq
             "details": [None if s.details is None else Jsonb(s.details) for s in subjects],
         },
     )
+
+
+async def last(
+    connection: AsyncConnection[Any], actions: Sequence[Action], *, handler: str | None, event_id: int | None = None
+) -> str | None:
+    """Who did one of these last ("retry by anna@desk at …"), to that event or to the handler as a whole."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LAST, {"actions": list(actions), "handler": handler, "event_id": event_id})
+        row = await cursor.fetchone()
+    return None if row is None else f"{row['action']} by {row['by']} at {row['at']:%Y-%m-%d %H:%M:%S}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker import cursors, log, parking
+from worker import brake, cursors, log, parking, pausing
 from worker.change import Change
 from worker.circuit import Circuit
 from worker.context import Services
@@ -35,10 +35,14 @@ GONE = Park("the event is no longer in the log: skip it, and backfill its key")
 
 @dataclass(frozen=True)
 class Done:
-    """What a batch came to: how many events it had (0: there was nothing to do), and whether there may be more."""
+    """What a batch came to: how many events it had (0: there was nothing to do), and whether there may be more.
+
+    braked  what the brake has seen, when it has stopped the handler
+    """
 
     events: int
     more: bool
+    braked: brake.Seen | None = None
 
 
 class BatchRunner:
@@ -100,6 +104,9 @@ class BatchRunner:
         batch = await log.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
         if batch is None:
             return Done(0, more=False)
+        if seen := await brake.judge(connection, self._handler, batch, self._settings.brake_max):
+            await pausing.brake(connection, self._handler.name, batch, seen)
+            return Done(0, more=False, braked=seen)
         changes = fold(batch.changes) if self._handler.fold else batch.changes
         behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []
         # Behind a parked event of its key an event is held; for a level-triggered handler it takes that one's place.

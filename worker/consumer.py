@@ -23,6 +23,7 @@ from worker.declaration import Handler
 from worker.doorbell import Doorbell
 from worker.errors import NotMigrated
 from worker.metrics import Metrics
+from worker.report import tell_braked
 from worker.settings import Settings
 
 logger = structlog.get_logger("consumer")
@@ -146,6 +147,9 @@ class Consumer:
             self.progress.working()
             self._parked = claim.has_parked
             done = await self._runner.run(connection, claim)
+        if done.braked is not None:
+            tell_braked(self.handler, done.braked)
+            return Turn.PAUSED
         self._runner.report()
         self._restless = self._restless and done.events >= BUSY
         if done.more:

@@ -72,7 +72,7 @@ class Context:
         """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them."""
         if change.key is None:
             return None
-        query, values = _by_key(self._services.tables[change.topic], change.key)
+        query, values = row_query(self._services.tables[change.topic], change.key)
         if self._transaction is not None:
             return await _first(self._transaction, query, values)
         async with self._services.database.connection() as connection:
@@ -90,7 +90,8 @@ class Context:
         return effects.record(self._services.database, self.handler, change, step, params, self._claim)
 
 
-def _by_key(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
+def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
+    """What reads the row of that key."""
     values = table.split_key(key)
     conditions = sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in table.key)
     return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions), values

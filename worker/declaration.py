@@ -15,12 +15,16 @@ CHANGES = ("insert", "update", "delete", "truncate")
 
 @dataclass(frozen=True)
 class Subscription:
-    """One topic a handler hears of. `watch` None means every column; `exclude` never enters the log."""
+    """One topic a handler hears of. `watch` None means every column; `exclude` never enters the log.
+
+    active  the column whose turning false or null is as good as a delete, for the brake
+    """
 
     topic: str
     ops: tuple[str, ...] = CHANGES
     watch: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    active: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Handler:
     timeout: float = 60.0
     attempts: int = 12
     formerly: str | None = None
+    brake: bool = True
 
     @property
     def topics(self) -> list[str]:
@@ -57,6 +62,7 @@ def check_handler(handler: Handler) -> None:
     _check_limits(handler)
     _check_function(handler)
     _check_subscription(handler.name, handler.subscription)
+    _check_active(handler)
 
 
 def _check_limits(handler: Handler) -> None:
@@ -90,11 +96,32 @@ def _check_subscription(name: str, subscription: Subscription) -> None:
         raise refuse(name, f"columns {sorted(both)} stand in both watch= and exclude=")
 
 
+def _check_active(handler: Handler) -> None:
+    """The brake counts by what is captured, and only for handlers that write outside."""
+    subscription = handler.subscription
+    active = subscription.active
+    if active is None:
+        return
+    if handler.transactional or not handler.brake:
+        raise refuse(handler.name, "active= is for the brake, which is only for external handlers, without brake=False")
+    if "update" not in subscription.ops:
+        raise refuse(handler.name, f"active={active!r} is told by updates, which are not in ops=")
+    if subscription.watch is not None and active not in subscription.watch:
+        raise refuse(handler.name, f"active={active!r} is not in watch=: its change would make no event")
+    if active in subscription.exclude:
+        raise refuse(handler.name, f"active={active!r} stands in exclude=: it would not enter the log")
+
+
 def subscribe(
-    name: str, topic: str, watch: Iterable[str] | None, exclude: Iterable[str], ops: Iterable[str]
+    name: str,
+    topic: str,
+    watch: Iterable[str] | None,
+    exclude: Iterable[str],
+    ops: Iterable[str],
+    active: str | None = None,
 ) -> Subscription:
     """What the handler of that name hears of. Raises DeclarationError for one name where a tuple is meant."""
     for option, value in (("watch", watch), ("exclude", exclude), ("ops", ops)):
         if isinstance(value, str):
             raise refuse(name, f'{option}= is a tuple of names: write ("{value}",)')
-    return Subscription(topic, tuple(ops), None if watch is None else tuple(watch), tuple(exclude))
+    return Subscription(topic, tuple(ops), None if watch is None else tuple(watch), tuple(exclude), active)

@@ -24,6 +24,7 @@ RENAME: tuple[LiteralString, ...] = (
     "update hearken.cursors set handler = %(name)s where handler = %(formerly)s",
     "update hearken.parked set handler = %(name)s where handler = %(formerly)s",
     "update hearken.paused set handler = %(name)s where handler = %(formerly)s",
+    "update hearken.brakes set handler = %(name)s where handler = %(formerly)s",
 )
 ADD: LiteralString = (
     """

@@ -11,6 +11,8 @@
     │   ├── NotAllowed         the role of DATABASE_URL lacks rights: the message holds the GRANTs
     │   └── Unsupported        this server cannot carry the log (too old, read-only, a pooler)
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
+    ├── Braked                 a paused handler would take much away: mend the rows, or confirm
+    ├── Overtaken              somebody else was quicker: what was to be done is done, or no longer to do
     ├── CheckFailed            a readiness check: what is wrong and what to do
     └── UsageError             a command was given something that does not exist or does not fit
 
@@ -62,6 +64,14 @@ class Unsupported(DatabaseError):
 
 class ClaimLost(HearkenError):
     """The cursor is not as it was read; someone else settled. Nothing of this batch is kept."""
+
+
+class Braked(HearkenError):
+    """The brake has stopped the handler, and only a person's word lets it go on."""
+
+
+class Overtaken(HearkenError):
+    """What a command was to act on is no longer as it was: another operator, or a newer event, was quicker."""
 
 
 class CheckFailed(HearkenError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from worker.actions import Person, Subject, record
 from worker.errors import DatabaseError
 from worker.locks import claim_lock
 
@@ -21,6 +22,7 @@ REMOVE: tuple[LiteralString, ...] = (
     "delete from hearken.cursors where handler = %s",
     "delete from hearken.parked where handler = %s",
     "delete from hearken.paused where handler = %s",
+    "delete from hearken.brakes where handler = %s",
 )
 
 
@@ -40,8 +42,8 @@ async def look(connection: AsyncConnection[Any], handler: str) -> Kept:
     return Kept(**row)
 
 
-async def forget(connection: AsyncConnection[Any], handler: str) -> None:
-    """Remove its cursors, its parked events and its pause. The effects it has had stay in the ledger.
+async def forget(connection: AsyncConnection[Any], handler: str, person: Person) -> None:
+    """Remove its cursors, its parked events and its pause. What it did and what persons did about it is kept.
 
     Raises DatabaseError when a worker with older code still runs it.
     """
@@ -55,3 +57,4 @@ async def forget(connection: AsyncConnection[Any], handler: str) -> None:
                 )
         for statement in REMOVE:
             await cursor.execute(statement, (handler,))
+        await record(connection, "forget", [Subject(handler, details=asdict(kept))], person)

@@ -31,6 +31,7 @@ class Gauges:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """For the registry."""
         yield from self._backlog()
+        yield from self._brakes()
         yield self._circuits()
         yield from self._pools()
         yield self._doorbell()
@@ -57,6 +58,19 @@ class Gauges:
         for labels, count in counts.items():
             waiting.add_metric(labels, count)
         yield from (lag, waiting)
+
+    def _brakes(self) -> Iterator[GaugeMetricFamily]:
+        braked = GaugeMetricFamily(
+            "hearken_braked", "Whether the brake has stopped the handler, until a person confirms", labels=["handler"]
+        )
+        rows = GaugeMetricFamily(
+            "hearken_braked_rows", "Rows whose loss waits behind the brake", labels=["handler", "kind"]
+        )
+        for handler, seen in {status.handler: status.braked for status in self.statuses or ()}.items():
+            braked.add_metric([handler], float(seen is not None))
+            rows.add_metric([handler, "deleted"], seen.deleted if seen else 0)
+            rows.add_metric([handler, "archived"], seen.archived if seen else 0)
+        yield from (braked, rows)
 
     def _circuits(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily(

@@ -87,10 +87,16 @@ from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s ord
 
 @dataclass(frozen=True)
 class Batch:
-    """Events to deliver, in order, and where the cursor stands when they are settled."""
+    """Events to deliver, in order, and where the cursor stands when they are settled.
+
+    opened  the window, when this is its first batch; None when it was opened before
+    whole   how many events it holds of its topics, all of them in this batch; None when there may be more
+    """
 
     changes: list[Change]
     then: Position
+    opened: Position | None = None
+    whole: int | None = None
 
 
 async def read_batch(
@@ -98,19 +104,20 @@ async def read_batch(
 ) -> Batch | None:
     """The next batch after `position`, opening a window when none is open; None when there is nothing new."""
     limit = size * handler.shards  # a shard wants only its part of what is scanned
-    window = position
+    window, opened = position, None
     if position.target is None:
-        rows = await _read(connection, RECENT, _parameters(handler, shard, position, limit))
+        rows = await _read(connection, RECENT, parameters(handler, shard, position, limit))
         if not rows:
             return None
         if len(rows) < limit:
-            return Batch([to_change(row) for row in rows if row[9]], Position(done=rows[0][10]))
-        window = await _open(connection, handler, position)
-    rows = await _read(connection, BATCH, _parameters(handler, shard, window, limit))
+            opened = Position(position.done, rows[0][10], rows[0][0] - 1, rows[-1][0])
+            return Batch([to_change(row) for row in rows if row[9]], Position(done=rows[0][10]), opened, len(rows))
+        window = opened = await _open(connection, handler, position)
+    rows = await _read(connection, BATCH, parameters(handler, shard, window, limit))
     changes = [to_change(row) for row in rows if row[9]]
     if len(rows) < limit:
-        return Batch(changes, Position(done=window.target or window.done))
-    return Batch(changes, replace(window, last_id=rows[-1][0]))
+        return Batch(changes, Position(done=window.target or window.done), opened)
+    return Batch(changes, replace(window, last_id=rows[-1][0]), opened)
 
 
 async def _read(
@@ -141,7 +148,8 @@ async def _open(connection: AsyncConnection[Any], handler: Handler, position: Po
     return Position(position.done, target, first - 1, last)
 
 
-def _parameters(handler: Handler, shard: int, window: Position, limit: int) -> dict[str, Any]:
+def parameters(handler: Handler, shard: int, window: Position, limit: int) -> dict[str, Any]:
+    """What the reading queries are given."""
     watch: Sequence[str] | None = handler.subscription.watch
     return {
         "topics": handler.topics,

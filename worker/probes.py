@@ -111,6 +111,7 @@ def _handler(consumers: Sequence[Consumer], statuses: Sequence[HandlerStatus]) -
         "parked": sum(status.due for status in statuses) if known else None,
         "held": sum(status.held for status in statuses) if known else None,
         "dead": sum(status.dead for status in statuses) if known else None,
+        "braked": next((str(status.braked) for status in statuses if status.braked is not None), None),
         "paused": next((status.paused for status in statuses if status.paused is not None), None),
     }
 

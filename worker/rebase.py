@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection, errors
 from psycopg.rows import dict_row
 
+from worker.actions import Person, Subject, record
 from worker.database import CLUSTER
 from worker.errors import DatabaseError
 from worker.ringing import ring
@@ -57,6 +58,9 @@ MOVE: LiteralString = (
     "update hearken.cursors set done = %(now)s::pg_snapshot, target = null, last_id = 0, max_id = 0,"
     " moved_at = clock_timestamp(), cluster = " + CLUSTER + " where cluster <> " + CLUSTER
 )
+# What the brake saw is told in transactions of the other database. Its events are among those appended again, and are
+# judged again; until then their handler stays paused.
+UNBRAKE: LiteralString = "delete from hearken.brakes where handler = any(%s)"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ async def foreign_cursors(connection: AsyncConnection[Any]) -> list[tuple[str, i
         return [(row["handler"], row["shard"]) for row in await (await cursor.execute(FOREIGN)).fetchall()]
 
 
-async def rebase(connection: AsyncConnection[Any]) -> Rebased:
+async def rebase(connection: AsyncConnection[Any], person: Person) -> Rebased:
     """Take all of them over, in one transaction; writers of watched tables wait for it. Reads the whole log.
 
     Raises DatabaseError when there are none, or when a writer's transaction does not end.
@@ -88,10 +92,13 @@ async def rebase(connection: AsyncConnection[Any]) -> Rebased:
             appended = await (await cursor.execute(APPEND)).fetchall()
             await cursor.execute(SETTLE, position)
             await cursor.execute(MOVE, position)
+        counts: Counter[str] = Counter({handler: 0 for handler, _ in cursors})
+        for row in appended:
+            counts[row["handler"]] += row["events"]
+        await connection.execute(UNBRAKE, (list(counts),))
+        subjects = [Subject(handler, details={"appended": count}) for handler, count in counts.items()]
+        await record(connection, "rebase", subjects, person)
         await ring(connection, {row["topic"] for row in appended})
-    counts: Counter[str] = Counter({handler: 0 for handler, _ in cursors})
-    for row in appended:
-        counts[row["handler"]] += row["events"]
     return Rebased(cursors, dict(counts))
 
 

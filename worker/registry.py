@@ -82,6 +82,8 @@ class Registry:
         timeout: float = 60.0,
         attempts: int = 12,
         formerly: str | None = None,
+        active: str | None = None,
+        brake: bool = True,
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as a handler of the table `topic` ("schema.table").
 
@@ -91,6 +93,8 @@ class Registry:
         fold      level-triggered: only a key's newest event counts, and it replaces a parked older one
         transactional  called with (changes, ctx) and the batch's transaction, instead of (change, ctx)
         formerly  the name this handler had before; its cursor and parked events are taken over
+        active    a column whose turning false or null counts as a delete for the brake
+        brake     False for an external handler of a table that has very many rows deleted as a matter of course
         Raises DeclarationError.
         """
         if not isinstance(topic, str):
@@ -101,7 +105,7 @@ class Registry:
                 Handler(
                     name=function.__name__,
                     function=function,
-                    subscription=subscribe(function.__name__, topic, watch, exclude, ops),
+                    subscription=subscribe(function.__name__, topic, watch, exclude, ops, active),
                     fold=fold,
                     transactional=transactional,
                     concurrency=concurrency,
@@ -110,6 +114,7 @@ class Registry:
                     timeout=timeout,
                     attempts=attempts,
                     formerly=formerly,
+                    brake=brake,
                 )
             )
             return function

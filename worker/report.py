@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from worker.brake import Seen
 from worker.change import Change
 from worker.declaration import Handler
 from worker.delivery import Delivery
@@ -34,6 +35,20 @@ def tell(report: Report, handler: Handler, metrics: HandlerMetrics) -> None:
     for parking in report.settlement.parkings:
         if parking.state != "held":
             _say_parked(handler, parking)
+
+
+def tell_braked(handler: Handler, seen: Seen) -> None:
+    """Say that the brake has stopped the handler, and what a person can do."""
+    logger.error(
+        "braked, with nothing done",
+        handler=handler.name,
+        reason=str(seen),
+        deleted=seen.deleted,
+        archived=seen.archived,
+        truncated=seen.truncated,
+        of_rows=seen.of_rows,
+        then=f"set the rows right if they are wrong, then: hearken resume {handler.name} --confirm",
+    )
 
 
 def _count(report: Report, metrics: HandlerMetrics) -> None:

@@ -17,7 +17,8 @@ NEEDED = {
     "events": ("select",),
     "cursors": ("select", "insert", "update", "delete"),
     "parked": ("select", "insert", "update", "delete"),
-    "paused": ("select",),
+    "paused": ("select", "insert"),
+    "brakes": ("select", "insert", "update"),
     "effects": ("select", "insert", "update"),
 }
 # Null, which is no complaint, while there is no such schema: then it is not migrated yet.

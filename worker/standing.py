@@ -50,6 +50,11 @@ def judge(consumer: Consumer, status: HandlerStatus, stalled_after: float) -> st
     """What the database adds: returns what is fine. Raises CheckFailed."""
     if not status.native:
         raise CheckFailed("its cursor is from another database: run `hearken rebase`")
+    if status.braked is not None:
+        raise CheckFailed(
+            f"braked: {status.braked}; set the rows right if they are wrong, then run"
+            f" `hearken resume {status.handler} --confirm`"
+        )
     if status.paused is not None:
         return f"paused: {status.paused}"
     circuit = consumer.circuit

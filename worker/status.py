@@ -12,6 +12,7 @@ from typing import Any, Literal, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from worker.brake import Seen
 from worker.database import CLUSTER
 from worker.declaration import CHANGES, Handler
 from worker.locks import claim_lock, topic_lock
@@ -32,9 +33,13 @@ select c.handler, c.shard, c.shards, to_json(c.topics) as topics, c.done::text a
        c.last_id, c.max_id, extract(epoch from clock_timestamp() - c.moved_at)::float8 as moved, c.cluster = """
     + CLUSTER
     + """ as native, p.reason as paused,
+       case when b.handler is not null then json_build_object(
+           'deleted', b.deleted, 'archived', b.archived, 'truncated', b.truncated, 'of_rows', b.of_rows,
+           'most', b.most) end as braked,
        coalesce(k.due, 0) as due, coalesce(k.held, 0) as held, coalesce(k.dead, 0) as dead, k.overdue
 from hearken.cursors c
 left join hearken.paused p using (handler)
+left join hearken.brakes b on b.handler = c.handler and b.released_at is null
 left join lateral (
     select count(*) filter (where state = 'due') as due, count(*) filter (where state = 'held') as held,
            count(*) filter (where state = 'dead') as dead,
@@ -92,6 +97,7 @@ class HandlerStatus:
     moved      seconds since its cursor was moved
     due, held, dead  parked events by state; `overdue` is for how long the first has been due (negative: not yet)
     paused     why an operator or the engine lets it wait, if so
+    braked     what the brake has seen, while it is on
     who        the application names of those that run it, or sleep for it
     """
 
@@ -110,6 +116,7 @@ class HandlerStatus:
     dead: int = 0
     overdue: float | None = None
     paused: str | None = None
+    braked: Seen | None = None
     state: State = "nobody"
     who: list[str]
 
@@ -177,6 +184,7 @@ async def _status(
         dead=row["dead"],
         overdue=row["overdue"],
         paused=row["paused"],
+        braked=None if row["braked"] is None else Seen(**row["braked"]),
         state=state,
         who=who,
     )

@@ -113,7 +113,10 @@ def _check_columns(table: Table, wanted: list[Subscription]) -> None:
         named = {column for s in wanted for column in getattr(s, option) or ()}
         if unknown := sorted(named - known):
             raise DeclarationError(f"{option}= names {unknown}, but table {table.topic} has {sorted(known)}")
-    watched = {column for s in wanted for column in s.watch or ()}
+    active = {s.active for s in wanted if s.active is not None}
+    if unknown := sorted(active - known):
+        raise DeclarationError(f"active= names {unknown}, but table {table.topic} has {sorted(known)}")
+    watched = active.union(*(s.watch or () for s in wanted))
     if computed := sorted(_virtual(table) & watched):
         raise DeclarationError(
             f"watch= names {computed} of {table.topic}, which are computed when read: watch what they are computed from"

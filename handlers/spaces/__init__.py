@@ -40,7 +40,7 @@ class _Subject:
     claimed: str | None
 
 
-@on("public.spaces", watch=_COLUMNS + _IDS, fold=True, concurrency=32)
+@on("public.spaces", watch=_COLUMNS + _IDS, fold=True, concurrency=32, active="is_active")
 async def sync_space(change: Change, ctx: Context) -> None:
     """Make the Stripe product and price of one space agree with its row."""
     if change.key is None:

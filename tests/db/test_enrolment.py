@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.watched import Watched, connect, declare, watching
 from worker import Change, Context, Retry, cursors
+from worker.actions import Person
 from worker.cursors import Position
 from worker.database import Database
 from worker.errors import MigrationError
@@ -114,7 +115,7 @@ async def test_a_renamed_handler_takes_everything_over(stage: Stage) -> None:
     await stage.rooms.execute("update rooms set v = 3")
     assert [key for _, key, _ in await stage.deliver(first)] == ["2"]
     await stage.rooms.execute("insert into rooms values (3, 3)")
-    await pause(stage.rooms.connection, "first", by="test", reason="x")
+    await pause(stage.rooms.connection, "first", Person("test", "x"))
     second = stage.declare("second", formerly="first")
     assert [e.text for e in (await find_pending(stage.rooms.connection, second)).enrolments] == [
         "takes over the cursor of first"

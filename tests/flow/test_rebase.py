@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.postgres import new_database
 from worker import rebase as rebasing
+from worker.actions import Person
 from worker.change import Change
 from worker.context import Context
 from worker.database import Database
@@ -99,7 +100,7 @@ def shifted(snapshot: str | None, shift: int) -> str | None:
 async def take_over(url: str) -> Rebased:
     database = Database(Settings.model_validate({"DATABASE_URL": url}))
     async with await database.connect() as connection:
-        return await rebase(connection)
+        return await rebase(connection, Person("test"))
 
 
 async def check_everything_once(opened: Bench) -> None:

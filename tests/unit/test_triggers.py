@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ SECRET = Column("secret", "json", comparable=False)
 ROOMS = Table("public", "rooms", (ID, NAME, PRICE, SECRET), ("id",))
 
 
-def wish(**options: tuple[str, ...]) -> Subscription:
+def wish(**options: Any) -> Subscription:
     return Subscription("public.rooms", **options)
 
 

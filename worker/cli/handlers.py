@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 
 import click
 
 from worker import forgetting, pausing
+from worker.actions import Person
+from worker.brake import Seen
 from worker.cli.failures import NEGATIVE
 from worker.cli.output import print_json
 from worker.cli.session import confirm, connected, load_handlers, operator
@@ -24,7 +27,7 @@ from worker.registry import Registry
 def pause(handler: str, reason: str, as_json: bool) -> None:
     """Let a handler wait, in every worker. What it is doing now ends first; its events wait in the log."""
     by = operator()
-    asyncio.run(_pause(handler, by, reason))
+    asyncio.run(_pause(handler, Person(by, reason)))
     if as_json:
         print_json({"handler": handler, "paused": True, "by": by, "reason": reason})
     else:
@@ -33,12 +36,21 @@ def pause(handler: str, reason: str, as_json: bool) -> None:
 
 @click.command(short_help="Let a paused handler go on.")
 @click.argument("handler")
+@click.option("--confirm", "confirmed", is_flag=True, help="Let pass what the brake has stopped.")
+@click.option("--reason", help="Why; kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def resume(handler: str, as_json: bool) -> int:
-    """Let a paused handler go on, within seconds. Exits with 1 when it was not paused."""
-    was_paused = asyncio.run(_resume(handler))
+def resume(handler: str, confirmed: bool, reason: str | None, as_json: bool) -> int:
+    """Let a paused handler go on, within seconds. Exits with 1 when it was not paused.
+
+    One that the brake has stopped goes on with --confirm only: it then does what it was stopped from doing, for the
+    rows as they are by then. What came after that is judged anew.
+    """
+    was_paused, seen = asyncio.run(_resume(handler, Person(operator(), reason), confirmed=confirmed))
     if as_json:
-        print_json({"handler": handler, "paused": False, "was_paused": was_paused})
+        confirmation = None if seen is None else asdict(seen)
+        print_json({"handler": handler, "paused": False, "was_paused": was_paused, "confirmed": confirmation})
+    elif seen is not None:
+        click.echo(f"{handler} goes on, confirmed: {seen}", err=True)
     else:
         click.echo(f"{handler} goes on" if was_paused else f"{handler} was not paused", err=True)
     return 0 if was_paused else NEGATIVE
@@ -60,18 +72,20 @@ def forget(handler: str, yes: bool, as_json: bool) -> None:
         click.echo(f"{handler} is forgotten; `hearken migrate` drops the triggers nobody needs any more", err=True)
 
 
-async def _pause(handler: str, by: str, reason: str) -> None:
+async def _pause(handler: str, person: Person) -> None:
     registry = load_handlers()
     async with connected(registry, "pause") as connection:
         await _check_known(connection, registry, handler)
-        await pausing.pause(connection, handler, by=by, reason=reason)
+        await pausing.pause(connection, handler, person)
 
 
-async def _resume(handler: str) -> bool:
+async def _resume(handler: str, person: Person, *, confirmed: bool) -> tuple[bool, Seen | None]:
     registry = load_handlers()
     async with connected(registry, "resume") as connection:
         await _check_known(connection, registry, handler)
-        return await pausing.resume(connection, handler)
+        if confirmed:
+            return True, await pausing.confirm(connection, handler, person)
+        return await pausing.resume(connection, handler, person), None
 
 
 async def _forget(handler: str, *, yes: bool) -> Kept:
@@ -83,7 +97,7 @@ async def _forget(handler: str, *, yes: bool) -> Kept:
         if not (kept.cursors or kept.parked):
             raise UsageError(f"no such handler in the database: {handler}")
         confirm(f"Forget {handler}, with its cursor and {kept.parked} parked events ({kept.dead} dead)?", yes=yes)
-        await forgetting.forget(connection, handler)
+        await forgetting.forget(connection, handler, Person(operator()))
     return kept
 
 

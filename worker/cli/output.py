@@ -30,6 +30,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> No
         click.echo("  ".join(cells).rstrip())
 
 
+def printable(text: str) -> str:
+    """A key, a document or a message is whatever somebody wrote; what would steer the terminal is shown escaped."""
+    return text if text.isprintable() else json.dumps(text)
+
+
 def span(seconds: float | None) -> str | None:
     """A length of time in its two largest units, such as "2h 5m"."""
     if seconds is None:

@@ -6,8 +6,9 @@ import asyncio
 
 import click
 
+from worker.actions import Person
 from worker.cli.output import print_json
-from worker.cli.session import confirm, connected, load_handlers
+from worker.cli.session import confirm, connected, load_handlers, operator
 from worker.rebase import Rebased, foreign_cursors
 from worker.rebase import rebase as take_over
 
@@ -41,4 +42,4 @@ async def _rebase(*, yes: bool) -> Rebased:
                 " one no longer in use, or do both lead to different outside systems?",
                 yes=yes,
             )
-        return await take_over(connection)
+        return await take_over(connection, Person(operator()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import math
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -65,7 +66,12 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(f"{question} There is no terminal to ask on: confirm with --yes")
-    click.confirm(question, abort=True, err=True)
+    # While the event loop has it, Ctrl-C would only be heard after the answer.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        click.confirm(question, abort=True, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def operator() -> str:

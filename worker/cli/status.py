@@ -21,8 +21,8 @@ def status(as_json: bool) -> None:
 
     \b
     due, held, dead   events put aside: tried again at a time, waiting behind one of their key, in need of a person
-    state             working, idle (asleep until there is something), waiting (paused, or its destination is down),
-                      nobody (no worker is there); or what is wrong with it
+    state             working, idle (asleep until there is something), waiting (paused,
+                      braked, or its destination is down), nobody (no worker is there); or what is wrong with it
     """
     found = asyncio.run(_read())
     if as_json:
@@ -52,4 +52,6 @@ def _state(one: HandlerStatus) -> str:
         return "from another database: run `hearken rebase`"
     if not one.declared:
         return "gone from the code: `hearken forget` it"
+    if one.braked is not None:
+        return f"braked: {one.braked}; mend the rows or not, then `hearken resume {one.handler} --confirm`"
     return one.state if one.paused is None else f"paused: {one.paused}"

@@ -1,0 +1,213 @@
+"""`hearken dead`: list, look at, retry and skip the events that only a person can mend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+
+import click
+
+from worker import dead as events
+from worker.actions import Person, last
+from worker.cli.dead_event import print_examined
+from worker.cli.failures import NEGATIVE
+from worker.cli.output import print_json, print_table, printable
+from worker.cli.session import confirm, connected, load_handlers, operator
+from worker.database import Connection
+from worker.dead import Choice, Dead, Group
+from worker.dead_event import Examined, examine
+from worker.enrolment import enrolled
+from worker.errors import Overtaken, UsageError
+from worker.registry import Registry
+
+ID = click.IntRange(min=1, max=2**63 - 1)
+HEADINGS = ("handler", "events", "oldest", "newest", "example", "reason")
+Act = Callable[[Connection, Sequence[Dead]], Awaitable[list[Dead]]]
+
+_handler = click.option("--handler", metavar="NAME", help="Only those of this handler.")
+_matching = click.option(
+    "--matching", metavar="TEXT", help="Only those with TEXT in their reason; # stands for any number."
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_all = click.option("--all", "everything", is_flag=True, help="All dead events of all handlers.")
+
+
+@click.group()
+def dead() -> None:
+    """Events whose attempts are used up, or whose handler said that a person must look.
+
+    They keep the later events of their key waiting. Mend the row (an event is never edited: it only says which row to
+    look at) and retry; or skip.
+    """
+
+
+@dead.command("list", short_help="Group them by handler and reason.")
+@_handler
+@_json
+def list_(handler: str | None, as_json: bool) -> None:
+    """Group the dead events by handler and reason.
+
+    Reasons that differ only in numbers count as one, with # for each; it says how many different ones there are.
+    """
+    groups = asyncio.run(_list(handler))
+    if as_json:
+        print_json([asdict(group) for group in groups])
+    elif groups:
+        print_table(HEADINGS, [_row(group) for group in groups])
+    else:
+        click.echo("nothing is dead", err=True)
+
+
+@dead.command(short_help="Show one, with its row now and what waits behind it.")
+@click.argument("event_id", type=ID)
+@_handler
+@_json
+def show(event_id: int, handler: str | None, as_json: bool) -> None:
+    """Show a dead event: what changed, its last failure, the row as it is now, and the events that wait behind it."""
+    examined = asyncio.run(_show(Choice(event_id, handler)))
+    if as_json:
+        print_json(asdict(examined))
+    else:
+        print_examined(examined)
+
+
+@dead.command(short_help="Let their handlers try again.")
+@click.argument("event_id", type=ID, required=False)
+@_handler
+@_matching
+@_all
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="So many per second.")
+@click.option("--reason", help="Why; kept.")
+@_yes
+@_json
+def retry(
+    event_id: int | None,
+    handler: str | None,
+    matching: str | None,
+    everything: bool,
+    rate: float | None,
+    reason: str | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Make dead events due at once, with all their attempts again. Those that wait behind them follow in order."""
+    person = Person(operator(), reason)
+    choice = _choice(event_id, handler, matching, everything=everything)
+
+    async def act(connection: Connection, chosen: Sequence[Dead]) -> list[Dead]:
+        return await events.retry(connection, chosen, person, rate=rate)
+
+    return asyncio.run(_act("retry", "retried", choice, act, yes=yes, as_json=as_json))
+
+
+@dead.command(short_help="Drop them, for a reason.")
+@click.argument("event_id", type=ID, required=False)
+@_handler
+@_matching
+@_all
+@click.option("--reason", required=True, help="Why; kept.")
+@_yes
+@_json
+def skip(
+    event_id: int | None,
+    handler: str | None,
+    matching: str | None,
+    everything: bool,
+    reason: str,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Drop dead events for good; what waits behind them comes next. It is kept who skipped them, and why."""
+    person = Person(operator(), reason)
+    choice = _choice(event_id, handler, matching, everything=everything)
+
+    async def act(connection: Connection, chosen: Sequence[Dead]) -> list[Dead]:
+        return await events.skip(connection, chosen, person)
+
+    return asyncio.run(_act("skip", "skipped", choice, act, yes=yes, as_json=as_json))
+
+
+def _choice(event_id: int | None, handler: str | None, matching: str | None, *, everything: bool) -> Choice:
+    """Raises UsageError for none and for too many: nobody shall retry more than was meant."""
+    if everything and (event_id, handler, matching) != (None, None, None):
+        raise UsageError("--all is for all dead events: leave out the others, or --all")
+    if event_id is not None and matching is not None:
+        raise UsageError("give an event's id, or --matching, not both")
+    if matching is not None and not matching.strip():
+        raise UsageError("--matching is empty: it would be all of them")
+    if not everything and (event_id, handler, matching) == (None, None, None):
+        raise UsageError("say which: an event's id, --handler, --matching or --all; `hearken dead list` has them")
+    return Choice(event_id, handler, matching)
+
+
+async def _list(handler: str | None) -> list[Group]:
+    registry = load_handlers()
+    async with connected(registry, "dead") as connection:
+        await _check_known(connection, registry, handler)
+        return await events.group(connection, handler)
+
+
+async def _show(choice: Choice) -> Examined:
+    registry = load_handlers()
+    async with connected(registry, "dead") as connection:
+        await _check_known(connection, registry, choice.handler)
+        (one,) = await _choose(connection, choice)
+        examined = await examine(connection, one, registry.handlers)
+    if examined is None:
+        raise Overtaken(f"event {one.event_id} of {one.handler} is dead no more")
+    return examined
+
+
+async def _act(verb: str, done: str, choice: Choice, act: Act, *, yes: bool, as_json: bool) -> int:
+    registry = load_handlers()
+    async with connected(registry, "dead", patient=True) as connection:
+        await _check_known(connection, registry, choice.handler)
+        chosen = await _choose(connection, choice)
+        counts = Counter(one.handler for one in chosen)
+        whose = ", ".join(f"{count:,} of {handler}" for handler, count in counts.items())
+        if chosen:
+            confirm(f"{verb.capitalize()} {_events(len(chosen))} ({whose})?", yes=yes)
+        acted = await act(connection, chosen) if chosen else []
+    if as_json:
+        print_json({done: len(acted), "chosen": len(chosen), "handlers": dict(Counter(one.handler for one in acted))})
+    elif not chosen:
+        click.echo(f"no dead event fits: nothing is {done}", err=True)
+    else:
+        click.echo(f"{_events(len(acted))} {done}", err=True)
+    if missing := len(chosen) - len(acted):
+        click.echo(f"{_events(missing)} no longer dead: someone else was at it, or a newer event came", err=True)
+    return 0 if acted else NEGATIVE
+
+
+async def _choose(connection: Connection, choice: Choice) -> list[Dead]:
+    """Raises UsageError for an id that is not dead, or dead for several handlers; Overtaken when it was."""
+    chosen = await events.choose(connection, choice)
+    if choice.event_id is not None and len(chosen) != 1:
+        event = f"event {choice.event_id}"
+        if chosen:
+            raise UsageError(f"{event} is dead for {', '.join(one.handler for one in chosen)}: say --handler")
+        if before := await last(connection, ["retry", "skip"], handler=choice.handler, event_id=choice.event_id):
+            raise Overtaken(f"{event} is not dead any more: {before}")
+        raise UsageError(f"{event} is not dead: `hearken dead list` has those that are")
+    return chosen
+
+
+async def _check_known(connection: Connection, registry: Registry, handler: str | None) -> None:
+    if handler is None:
+        return
+    known = registry.handlers.keys() | (await enrolled(connection)).keys()
+    if handler not in known:
+        raise UsageError(f"no such handler: {handler}; known are {', '.join(sorted(known)) or 'none'}")
+
+
+def _events(count: int) -> str:
+    return f"{count:,} dead {'event' if count == 1 else 'events'}"
+
+
+def _row(group: Group) -> tuple[object, ...]:
+    times = (f"{group.oldest:%Y-%m-%d %H:%M}", f"{group.newest:%Y-%m-%d %H:%M}")
+    several = f" ({group.different:,} different)" if group.different > 1 else ""
+    return (group.handler, group.events, *times, group.example, printable(group.reason) + several)
