@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.support.plans import Cost, Parameters, measure, prepare
 from tests.support.watched import declare
-from worker import cursors, effects, log, parking
+from worker import brake, cursors, effects, log, parking
 from worker.database import Connection, Database
 from worker.migrate import migrate
 from worker.retention import Partition
@@ -79,6 +79,10 @@ def reading() -> Iterator[tuple[str, Case]]:
     yield "a shard's batch", Case(log.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
     yield "a batch of a quiet topic", Case(log.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
     yield "a batch of two topics", Case(log.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
+    judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name"}
+    yield "a window judged", Case(brake.COUNT, read(busy, **judged), 400)
+    yield "a quiet topic's window judged", Case(brake.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
+    yield "what remains of a window", Case(brake.REMAINING, read(busy, **judged), 1000)
     for handler in ("busy", "quiet", "other"):
         look = {"topics": [f"public.{handler}"], "handler": handler, "shard": 0}
         yield f"a look of {handler}", Case(log.PEEK, look, 80)

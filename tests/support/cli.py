@@ -75,6 +75,28 @@ async def start(url: str | None, *arguments: str, **environment: str) -> AsyncIt
             await process.communicate()
 
 
+@asynccontextmanager
+async def start_at_terminal(url: str, *arguments: str) -> AsyncIterator[tuple[Process, int]]:
+    """The same with a terminal to answer at: the process, and where to write what a person types."""
+    keyboard, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker", *arguments),
+        cwd=ROOT,
+        env=_environment(url, {}),
+        stdin=terminal,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        yield process, keyboard
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
 async def program(url: str | None, *arguments: str, **environment: str) -> Result:
     """`python -m worker` to its end, without a terminal."""
     async with start(url, *arguments, **environment) as process:
@@ -83,10 +105,10 @@ async def program(url: str | None, *arguments: str, **environment: str) -> Resul
     return Result(process.returncode, out.decode(), err.decode())
 
 
-async def hearken(url: str, *arguments: str) -> Result:
+async def hearken(url: str, *arguments: str, **environment: str) -> Result:
     """A command to its end, without a terminal, in a process forked for it."""
     with TemporaryDirectory() as folder:
-        call = (arguments, _environment(url, {}), f"{folder}/out", f"{folder}/err")
+        call = (arguments, _environment(url, environment), f"{folder}/out", f"{folder}/err")
         process = _SERVER.Process(target=_run, args=call)
         process.start()
         await _readable(process.sentinel)
