@@ -10,6 +10,7 @@ cursor    how far a handler (and shard) has come in the log: a `pg_snapshot`, no
 window    the events visible in one snapshot and not in the cursor's; read in batches by id
 park      put aside an event that failed, to be retried later with its key; held: waiting behind a parked one of its
           key; dead: attempts used up, a person must look
+brake     stops an external handler before a window that takes too much away, until a person confirms
 replay    append a past event again, marked, for chosen handlers
 backfill  append a snapshot event for every existing row
 drift     where source and destination disagree; reconcile: find it and mend it

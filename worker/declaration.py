@@ -120,8 +120,10 @@ def subscribe(
     ops: Iterable[str],
     active: str | None = None,
 ) -> Subscription:
-    """What the handler of that name hears of. Raises DeclarationError for one name where a tuple is meant."""
+    """What the handler of that name hears of. Raises DeclarationError for a name where a tuple is meant, or reverse."""
     for option, value in (("watch", watch), ("exclude", exclude), ("ops", ops)):
         if isinstance(value, str):
             raise refuse(name, f'{option}= is a tuple of names: write ("{value}",)')
+    if active is not None and not isinstance(active, str):
+        raise refuse(name, 'active= is the name of one column: write active="is_active"')
     return Subscription(topic, tuple(ops), None if watch is None else tuple(watch), tuple(exclude), active)

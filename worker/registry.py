@@ -85,20 +85,17 @@ class Registry:
         active: str | None = None,
         brake: bool = True,
     ) -> Callable[[Function], Function]:
-        """Declare the decorated function as a handler of the table `topic` ("schema.table").
+        """Declare the decorated function as a handler of the table `topic` ("schema.table"). Raises DeclarationError.
 
         watch     columns whose change makes an event (default: all); the others alone make none
-        exclude   columns that never enter the log
-        ops       of insert, update, delete, truncate
+        exclude   columns that never enter the log; ops: of insert, update, delete, truncate
         fold      level-triggered: only a key's newest event counts, and it replaces a parked older one
         transactional  called with (changes, ctx) and the batch's transaction, instead of (change, ctx)
         formerly  the name this handler had before; its cursor and parked events are taken over
         active    a column whose turning false or null counts as a delete for the brake
-        brake     False for an external handler of a table that has very many rows deleted as a matter of course
-        Raises DeclarationError.
+        brake     False for an external handler of a table that loses many rows as a matter of course
         """
-        if not isinstance(topic, str):
-            raise DeclarationError('@on needs to know its table: write @on("schema.table")')
+        _require_table(topic)
 
         def declare(function: Function) -> Function:
             self._add(
@@ -189,6 +186,11 @@ class Registry:
         functions = [r.factory for r in self.resources] + [h.function for h in self.handlers.values()]
         modules = [function.__module__.split(".") for function in functions]
         return sorted({names[1] for names in modules if names[0] == "handlers" and len(names) > 1})
+
+
+def _require_table(topic: object) -> None:
+    if not isinstance(topic, str):
+        raise DeclarationError('@on needs to know its table: write @on("schema.table")')
 
 
 def import_modules(name: str) -> list[ModuleType]:

@@ -52,11 +52,11 @@ async def test_too_much_in_one_window_stops_the_handler(
         (20, [DELETE.format(10)]),
         (19, ["delete from rooms"]),
         (300, ["update rooms set name = 'x'"]),
-        (20, ["delete from rooms where id = 1", "insert into rooms values (1, 'x', true)"] * 15),
+        (20, ["delete from rooms where id = 1", "insert into rooms values (1, 'x', true)"] * 30),
     ],
 )
 async def test_what_is_not_too_much_passes(database_url: str, rows: int, statements: list[str]) -> None:
-    """The limits themselves, a small table, other columns; and a row that went fifteen times is one row."""
+    """The limits themselves, a small table, other columns; and a row that went thirty times is one row."""
     async with open_rooms(database_url) as rooms:
         await rooms.fill(rows)
         await rooms.run(*statements)
@@ -116,17 +116,18 @@ async def test_a_large_update_is_stopped_before_its_first_batch(database_url: st
         assert rooms.given == ["update"] * 900
 
 
-async def test_a_shard_is_stopped_by_what_the_whole_window_holds(database_url: str) -> None:
-    """120 deletes are too much, though each of the four shards has about 30; one confirmation is for all of them."""
+@pytest.mark.parametrize(("filled", "deleted"), [(500, 120), (24, 13)])
+async def test_a_shard_is_stopped_by_what_the_whole_window_holds(database_url: str, filled: int, deleted: int) -> None:
+    """Too much for all, though each of the four shards has a quarter; one confirmation is for all of them."""
     async with open_rooms(database_url, shards=4) as rooms:
-        await rooms.fill(500)
-        await rooms.run(DELETE.format(120))
+        await rooms.fill(filled)
+        await rooms.run(DELETE.format(deleted))
         braked = await rooms.braked()
         assert braked is not None
-        assert (braked["deleted"], rooms.given) == (120, [])
+        assert (braked["deleted"], rooms.given) == (deleted, [])
         await rooms.confirm()
         assert await rooms.braked() is None
-        assert rooms.given == ["delete"] * 120
+        assert rooms.given == ["delete"] * deleted
 
 
 async def test_what_comes_after_a_confirmed_window_is_judged_anew(database_url: str) -> None:

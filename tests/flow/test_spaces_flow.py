@@ -10,6 +10,8 @@ import pytest
 from handlers.spaces import sync_space
 from handlers.stripe import stripe
 from tests.support.shop import Shop, open_shop
+from worker.actions import Person
+from worker.pausing import confirm
 from worker.testing import Bench, bench
 
 INSERT = """
@@ -101,10 +103,13 @@ async def test_a_space_deleted_before_it_was_ever_seen_leaves_no_trace(whole: Wh
 
 
 async def test_a_truncated_table_is_dead_with_a_reason(whole: Whole) -> None:
-    """TRUNCATE is one event, and it is not passed over in silence."""
+    """TRUNCATE is one event: it stops the handler, and confirmed it is not passed over in silence."""
     await whole.bench.execute(INSERT)
     await whole.bench.drain()
     await whole.bench.execute("truncate spaces")
+    await whole.bench.drain()
+    assert await whole.bench.parked() == []
+    await confirm(whole.bench.connection, "sync_space", Person("test"))
     await whole.bench.drain()
     (parked,) = await whole.bench.parked()
     assert (parked["state"], "truncated" in parked["reason"]) == ("dead", True)

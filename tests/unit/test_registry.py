@@ -58,6 +58,12 @@ def test_names_may_come_in_any_iterable() -> None:
         ({"batch": 0}, "batch= must be more than 0"),
         ({"timeout": 0}, "timeout= must be more than 0"),
         ({"attempts": 0}, "attempts= must be more than 0"),
+        ({"active": ("open",)}, "active= is the name of one column"),
+        ({"active": "open", "transactional": True}, "active= is for the brake, which is only for external handlers"),
+        ({"active": "open", "brake": False}, "active= is for the brake"),
+        ({"active": "open", "watch": ("name",)}, "active='open' is not in watch=: its change would make no event"),
+        ({"active": "open", "exclude": ("open",)}, "active='open' stands in exclude="),
+        ({"active": "open", "ops": ("insert", "delete")}, "active='open' is told by updates, which are not in ops="),
         ({"formerly": "sync_room"}, "formerly='sync_room', but a handler of that name is still declared"),
     ],
 )

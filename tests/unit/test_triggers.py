@@ -89,6 +89,8 @@ def test_excluded_columns_are_not_even_named() -> None:
     ("wishes", "message"),
     [
         ([wish(watch=("colour", "name"))], r"watch= names \['colour'\], but table public\.rooms has \['id', 'name'"),
+        ([wish(active="colour")], r"active= names \['colour'\], but table public\.rooms has"),
+        ([wish(active="secret"), wish(exclude=("secret",))], "watched by one handler and excluded by another"),
         ([wish(exclude=("colour",))], r"exclude= names \['colour'\], but table public\.rooms has"),
         ([wish(watch=("secret",)), wish(exclude=("secret",))], "watched by one handler and excluded by another"),
         ([wish(exclude=("id",))], r"\['id'\] of public\.rooms are its primary key and cannot be excluded"),

@@ -37,10 +37,10 @@ _all = click.option("--all", "everything", is_flag=True, help="All dead events o
 
 @click.group()
 def dead() -> None:
-    """Events whose attempts are used up, or whose handler said that a person must look.
+    """Events that a person must look at: list, show, retry, skip.
 
-    They keep the later events of their key waiting. Mend the row (an event is never edited: it only says which row to
-    look at) and retry; or skip.
+    Their attempts are used up, or their handler has said so. They keep the later events of their key waiting. Mend the
+    row and retry, or skip. An event is never edited: it only says which row to look at.
     """
 
 

@@ -1,0 +1,96 @@
+"""Promise: what two operators or a worker do at once to a dead event is done once, and reasons are grouped honestly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from tests.support.brakes import ANNA, Rooms, open_rooms
+from worker import dead
+from worker.actions import Person
+from worker.dead import Choice, Dead
+
+PUT = """
+insert into hearken.parked (handler, event_id, topic, key, state, attempt, reason)
+values ('hear', %s, 'public.rooms', '1', 'dead', 1, %s)
+"""
+WAITING = """
+select count(*) from pg_locks where not granted
+  and (database is null or database = (select oid from pg_database where datname = current_database()))
+"""
+BEN = Person("ben@desk", "not ours")
+
+
+async def put(rooms: Rooms, *reasons: str) -> None:
+    """A dead event for each of the reasons, from 1."""
+    for number, reason in enumerate(reasons, 1):
+        await rooms.bench.execute(PUT, (number, reason))
+
+
+async def until_waiting(rooms: Rooms) -> None:
+    async with asyncio.timeout(20):
+        while not (await rooms.bench.execute(WAITING))[0]["count"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_who_comes_second_waits_and_finds_it_done(database_url: str) -> None:
+    """While the first operator's transaction is open the second's waits; then it takes nothing, and keeps nothing."""
+    async with open_rooms(database_url) as rooms, await psycopg.AsyncConnection.connect(rooms.url) as first:
+        await put(rooms, "a")
+        await first.execute("select 1")  # begins the transaction that stays open
+        assert await dead.retry(first, [Dead("hear", 1)], ANNA) == [Dead("hear", 1)]
+        async with await psycopg.AsyncConnection.connect(rooms.url, autocommit=True) as second:
+            skipping = asyncio.create_task(dead.skip(second, [Dead("hear", 1)], BEN))
+            await until_waiting(rooms)
+            await first.commit()
+            assert await skipping == []
+        assert [row["by"] for row in await rooms.bench.execute("select by from hearken.actions")] == ["anna@desk"]
+        assert [row["state"] for row in await rooms.bench.parked()] == ["due"]
+
+
+async def test_one_that_a_newer_event_has_replaced_is_left(database_url: str) -> None:
+    """A level-triggered handler drops the dead one when a newer change of its row comes: nothing is left to retry."""
+    async with open_rooms(database_url, fold=True) as rooms:
+        await rooms.fill(2)
+        await put(rooms, "a")
+        await rooms.run("update rooms set name = 'new'")
+        assert await dead.retry(rooms.bench.connection, [Dead("hear", 1)], ANNA) == []
+        assert await rooms.bench.execute("select * from hearken.actions") == []
+
+
+@pytest.mark.parametrize(
+    ("reasons", "groups"),
+    [
+        (("answered 404", "answered 404"), [("answered 404", 2, 1)]),
+        (("answered 404", "answered 500"), [("answered #", 2, 2)]),
+        (("row 1 of 2", "row 10 of 20", "row of 2"), [("row # of #", 2, 2), ("row of 2", 1, 1)]),
+        (
+            ("no 0f8fad5b-d9cb-469f-a165-70867728950e", "no 7c9e6679-7425-40de-944b-e07fc1f90ae7"),
+            [("no #", 2, 2)],
+        ),
+        (("Retry (attempt 12 of 12)", "Skip (attempt 12 of 12)"), [("Retry (attempt 12 of 12)", 1, 1)] * 1),
+    ],
+)
+async def test_reasons_are_grouped_by_their_words(
+    database_url: str, reasons: tuple[str, ...], groups: list[tuple[str, int, int]]
+) -> None:
+    """Numbers and ids aside; a reason that is the only one stands as it is."""
+    async with open_rooms(database_url) as rooms:
+        await put(rooms, *reasons)
+        found = await dead.group(rooms.bench.connection)
+        assert [(g.reason, g.events, g.different) for g in found][: len(groups)] == groups
+        assert sum(g.events for g in found) == len(reasons)
+
+
+@pytest.mark.parametrize(
+    ("matching", "found"),
+    [("404", [1]), ("#", [1, 2]), ("ANSWERED", [1, 2]), (".*", []), ("a.s", []), ("100%", [3]), ("\\d", [])],
+)
+async def test_matching_is_text_where_it_is_not_a_number(database_url: str, matching: str, found: list[int]) -> None:
+    """Nothing in it is a pattern but #."""
+    async with open_rooms(database_url) as rooms:
+        await put(rooms, "answered 404", "answered 500", "full: 100%")
+        chosen = await dead.choose(rooms.bench.connection, Choice(matching=matching))
+        assert [one.event_id for one in chosen][: len(found) or None] == found
