@@ -22,6 +22,11 @@ from worker.registry import Registry
 from worker.settings import Settings
 from worker.testing import bench
 
+BRAKED = """
+insert into hearken.brakes (handler, target, deleted, archived, truncated, most)
+values ('first', '1:1:', 120, 0, false, 100)
+"""
+
 TABLES = "create table rooms (id int primary key, v int); create table plans (id int primary key)"
 
 
@@ -107,7 +112,7 @@ async def test_a_handler_that_seems_renamed_is_refused(stage: Stage) -> None:
 
 
 async def test_a_renamed_handler_takes_everything_over(stage: Stage) -> None:
-    """The cursor with what is undelivered, what is parked and held, and the pause; nothing is given twice."""
+    """The cursor with what is undelivered, what is parked and held, pause and brake; nothing is given twice."""
     stage.refused = {"1"}
     first = stage.declare("first")
     await stage.rooms.execute("insert into rooms values (1, 1), (2, 2)")
@@ -116,12 +121,14 @@ async def test_a_renamed_handler_takes_everything_over(stage: Stage) -> None:
     assert [key for _, key, _ in await stage.deliver(first)] == ["2"]
     await stage.rooms.execute("insert into rooms values (3, 3)")
     await pause(stage.rooms.connection, "first", Person("test", "x"))
+    await stage.rooms.execute(BRAKED)
     second = stage.declare("second", formerly="first")
     assert [e.text for e in (await find_pending(stage.rooms.connection, second)).enrolments] == [
         "takes over the cursor of first"
     ]
     assert await stage.deliver(second) == []
     await stage.rooms.execute("delete from hearken.paused where handler = 'second'")
+    assert await stage.rooms.rows("select handler from hearken.brakes") == [{"handler": "second"}]
     stage.refused = set()
     await stage.rooms.execute("update hearken.parked set due_at = now()")
     assert await stage.deliver(second) == [

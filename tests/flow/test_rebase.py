@@ -145,6 +145,25 @@ async def test_what_was_put_aside_stays_put_aside(shared_postgres: EmbeddedPostg
             assert await copy.parked() == []
 
 
+async def test_the_brake_of_another_database_is_taken_off(shared_postgres: EmbeddedPostgres, source_url: str) -> None:
+    """What it saw means nothing here, and is judged again; its handler waits for a person. Who rebased is kept."""
+    with restored(shared_postgres, source_url, 1_000_000) as url:
+        async with bench(url, whole, parted, declared=declared) as copy:
+            await copy.execute(
+                "insert into hearken.brakes (handler, target, deleted, archived, truncated, most)"
+                " values ('whole', '5:5:', 120, 0, false, 100)"
+            )
+            await copy.execute("insert into hearken.paused (handler, by, reason) values ('whole', 'hearken', 'brake')")
+            await take_over(url)
+            assert await copy.execute("select from hearken.brakes") == []
+            assert [row["handler"] for row in await copy.execute("select handler from hearken.paused")] == ["whole"]
+            actions = await copy.execute("select action, by, handler from hearken.actions order by handler")
+            assert [tuple(action.values()) for action in actions] == [
+                ("rebase", "test", "parted"),
+                ("rebase", "test", "whole"),
+            ]
+
+
 async def test_only_cursors_of_another_database_are_rebased(source_url: str) -> None:
     """In the database that wrote them there is nothing to do, and nothing is done."""
     with pytest.raises(DatabaseError, match="nothing to rebase"):

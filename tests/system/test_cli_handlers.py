@@ -45,6 +45,8 @@ async def test_a_handler_that_is_gone_is_forgotten_whole(rooms: Rooms) -> None:
     done = await hearken(rooms.url, "forget", "gone", "--yes", "--json")
     assert done.json == {"handler": "gone", "cursors": 1, "parked": 1, "dead": 1}
     assert await rooms.value("select array_agg(handler) from hearken.cursors") == ["note_room"]
+    (action,) = await rooms.execute("select action, handler, details from hearken.actions")
+    assert tuple(action.values()) == ("forget", "gone", {"cursors": 1, "parked": 1, "dead": 1})
     assert await rooms.value("select count(*) from hearken.parked") == 0
     assert (await hearken(rooms.url, "forget", "gone", "--yes")).code == 2
 
