@@ -69,10 +69,19 @@ class Context:
         return self._services.database.connection(origin=self.handler)
 
     async def row(self, change: Change) -> Row | None:
-        """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them."""
+        """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
+
+        Raises DeclarationError for what is no change of a row, such as a tick.
+        """
+        table = self._services.tables.get(change.topic)
+        if table is None:
+            raise DeclarationError(
+                f"handler {self.handler!r}: {change.topic} is no table, so this {change.op} has no row for ctx.row:"
+                " what it says is in change.new"
+            )
         if change.key is None:
             return None
-        query, values = _by_key(self._services.tables[change.topic], change.key)
+        query, values = _by_key(table, change.key)
         if self._transaction is not None:
             return await _first(self._transaction, query, values)
         async with self._services.database.connection() as connection:

@@ -21,6 +21,7 @@ REMOVE: tuple[LiteralString, ...] = (
     "delete from hearken.cursors where handler = %s",
     "delete from hearken.parked where handler = %s",
     "delete from hearken.paused where handler = %s",
+    "delete from hearken.schedules where handler = %s",
 )
 
 
@@ -41,7 +42,7 @@ async def look(connection: AsyncConnection[Any], handler: str) -> Kept:
 
 
 async def forget(connection: AsyncConnection[Any], handler: str) -> None:
-    """Remove its cursors, its parked events and its pause. The effects it has had stay in the ledger.
+    """Remove its cursors, its parked events, its pause and its schedule. The effects it has had stay in the ledger.
 
     Raises DatabaseError when a worker with older code still runs it.
     """

@@ -1,7 +1,7 @@
 """Declarations: where everything begins. What handlers there are, and what each wants to hear of.
 
-`@on(...)` only records; nothing touches a database here. `triggers` compiles the subscriptions, `consumer` runs the
-handlers, `app` opens the resources and asks the readiness checks.
+`@on(...)` and `@every(...)` only record; nothing touches a database here. `triggers` compiles the subscriptions,
+`consumer` runs the handlers, `ticking` the schedules, `app` opens the resources and asks the readiness checks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 
 from pydantic_settings import BaseSettings
 
+from worker.cron import CatchUp
 from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
 from worker.errors import ConfigurationError, DeclarationError
+from worker.schedules import scheduled
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 Factory = Callable[..., AsyncIterator[Any]]
@@ -116,12 +118,46 @@ class Registry:
 
         return declare
 
+    def every(
+        self,
+        cron: str,
+        *,
+        tz: str = "UTC",
+        catch_up: CatchUp = "one",
+        name: str | None = None,
+        transactional: bool = False,
+        batch: int = 1000,
+        timeout: float = 60.0,
+        attempts: int = 12,
+        formerly: str | None = None,
+    ) -> Callable[[Function], Function]:
+        """Declare the decorated function as a handler of ticks, which are due when `cron` says (five fields).
+
+        tz        the time zone that the cron expression is read in
+        catch_up  of the ticks that were missed while no worker was there: the newest "one", "all", or none ("skip");
+                  unless it is "all", only the newest tick of a batch counts, as with `fold` of `on`
+        name      what the schedule is called in its topic, tick/NAME (default: the function's name)
+        The other options are those of `on`. Raises DeclarationError.
+        """
+
+        def declare(function: Function) -> Function:
+            options = {"batch": batch, "timeout": timeout, "attempts": attempts, "formerly": formerly}
+            self._add(scheduled(function, name, cron, tz, catch_up, transactional=transactional, **options))
+            return function
+
+        return declare
+
     def _add(self, handler: Handler) -> None:
         check_handler(handler)
         known = self.handlers.get(handler.name)
         if known is not None:
             places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (known, handler))
             raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
+        for one in self.handlers.values():
+            if handler.schedule and one.schedule and one.schedule.name == handler.schedule.name:
+                raise refuse(
+                    handler.name, f"handler {one.name!r} has a schedule of that name too: give it another name="
+                )
         for one in (handler, *self.handlers.values()):
             if one.formerly in {handler.name, *self.handlers}:
                 raise refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
@@ -204,6 +240,7 @@ def import_modules(name: str) -> list[ModuleType]:
 
 registry = Registry()
 on = registry.on
+every = registry.every
 resource = registry.resource
 readiness = registry.readiness
 stand_in = registry.stand_in

@@ -5,11 +5,13 @@ A role that may read the log but not move its cursor would deliver the same even
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import tuple_row
 
+from worker.declaration import Handler
 from worker.errors import NotAllowed
 
 NEEDED = {
@@ -19,7 +21,10 @@ NEEDED = {
     "parked": ("select", "insert", "update", "delete"),
     "paused": ("select",),
     "effects": ("select", "insert", "update"),
+    "schedules": ("select",),
 }
+# A worker that has schedules appends their ticks.
+NEEDED_TO_TICK = {"events": ("insert",), "schedules": ("update",)}
 # Null, which is no complaint, while there is no such schema: then it is not migrated yet.
 USABLE: LiteralString = "select current_user::text, has_schema_privilege(to_regnamespace('hearken'), 'usage')"
 LACKING: LiteralString = """
@@ -31,12 +36,13 @@ group by c.relname order by min(n.place)
 """
 
 
-async def require_rights(connection: AsyncConnection[Any]) -> None:
-    """Raises NotAllowed with the GRANT statements that are wanting."""
+async def require_rights(connection: AsyncConnection[Any], handlers: Iterable[Handler]) -> None:
+    """Raises NotAllowed with the GRANT statements that are wanting to run these handlers."""
+    needs = [NEEDED, *([NEEDED_TO_TICK] if any(handler.schedule for handler in handlers) else [])]
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(USABLE)
         ((role, usable),) = await cursor.fetchall()
-        wanted = [(relation, privilege) for relation, needed in NEEDED.items() for privilege in needed]
+        wanted = [(relation, privilege) for need in needs for relation, names in need.items() for privilege in names]
         await cursor.execute(LACKING, ([relation for relation, _ in wanted], [privilege for _, privilege in wanted]))
         lacking = await cursor.fetchall()
     grants = ["grant usage on schema hearken"] if usable is False else []

@@ -81,7 +81,7 @@ async def bench(
         await migrate(connection, chosen)
         services = Services(database, dict(resources or {}))
         for handler in chosen.handlers.values():
-            for topic in handler.topics:
+            for topic in handler.tables:
                 services.tables[topic] = await read_table(connection, topic)
         doorbell = Doorbell(database, [], check_every=settings.listen_check)
         yield Bench(connection, _consumers(chosen, services, doorbell, settings))

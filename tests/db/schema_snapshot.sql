@@ -119,6 +119,19 @@ table hearken.paused
     reason text not null
     constraint paused_pkey PRIMARY KEY (handler)
 
+table hearken.schedules
+        -- The schedules of handlers declared with @every, as the last migration found them.
+    handler text not null
+    name text not null
+    cron text not null
+    tz text not null
+    catch_up text not null
+    last_due timestamp with time zone not null
+        -- Up to here nothing is owed: the newest tick, or when the schedule was enrolled.
+    constraint schedules_catch_up_check CHECK ((catch_up = ANY (ARRAY['one'::text, 'all'::text, 'skip'::text])))
+    constraint schedules_name_key UNIQUE (name)
+    constraint schedules_pkey PRIMARY KEY (handler)
+
 table hearken.stripe_account
         -- Another account or mode is refused. Emptying it gives the catalogue to the account of the next contact.
     only_row boolean not null default true
@@ -270,6 +283,12 @@ begin
     end if;
     return next;
 end $function$
+
+CREATE OR REPLACE FUNCTION hearken.clock()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select clock_timestamp() $function$
 
 CREATE OR REPLACE FUNCTION hearken.fall_asleep(locks bigint[])
  RETURNS text[]
