@@ -22,7 +22,7 @@ from worker.migrate import Pending, find_pending
 from worker.registry import Readiness, Registry
 from worker.remembered import Remembered
 from worker.settings import Settings
-from worker.standing import judge, judge_alone, summary, unmoved
+from worker.standing import judge, judge_alone, judge_schedules, summary, unmoved
 from worker.status import HandlerStatus, read_status
 
 # Seconds for what is asked of the database (more than Inspection's, so that its errors are heard), and of others.
@@ -84,6 +84,9 @@ class Health:
         yield Check("migrations", self._migrations, patience=2 * DATABASE_PATIENCE)
         yield Check("triggers", self._triggers, patience=2 * DATABASE_PATIENCE)
         yield Check("listener", self._listening, patience=PATIENCE, fresh=0.0)
+
+        if any(handler.schedule for handler in self._registry.handlers.values()):
+            yield Check("schedules", self._schedules, patience=2 * DATABASE_PATIENCE, fresh=0.0)
 
     def _declared_checks(self) -> Iterator[Check]:
         for readiness in self._registry.checks:
@@ -147,6 +150,9 @@ class Health:
         if age > self._settings.listen_check + 2 * ANSWER:
             raise CheckFailed(f"no notification to itself came back for {age:.0f} s")
         return f"listening, proven {age:.0f} s ago"
+
+    async def _schedules(self) -> str:
+        return judge_schedules(self._registry.handlers, await self.statuses(), self._settings.stalled_after)
 
     async def _declared(self, readiness: Readiness) -> str:
         return await readiness.check(self._services.resources[readiness.resource])

@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 from worker.declaration import Handler
 from worker.errors import NotAllowed
 
-NEEDED = {
+NEEDED: dict[str, tuple[str, ...]] = {
     "migrations": ("select",),
     "events": ("select",),
     "cursors": ("select", "insert", "update", "delete"),
@@ -24,7 +24,7 @@ NEEDED = {
     "schedules": ("select",),
 }
 # A worker that has schedules appends their ticks.
-NEEDED_TO_TICK = {"events": ("insert",), "schedules": ("update",)}
+NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {"events": ("insert",), "schedules": ("update",)}
 # Null, which is no complaint, while there is no such schema: then it is not migrated yet.
 USABLE: LiteralString = "select current_user::text, has_schema_privilege(to_regnamespace('hearken'), 'usage')"
 LACKING: LiteralString = """
@@ -38,7 +38,7 @@ group by c.relname order by min(n.place)
 
 async def require_rights(connection: AsyncConnection[Any], handlers: Iterable[Handler]) -> None:
     """Raises NotAllowed with the GRANT statements that are wanting to run these handlers."""
-    needs = [NEEDED, *([NEEDED_TO_TICK] if any(handler.schedule for handler in handlers) else [])]
+    needs = [NEEDED, NEEDED_TO_TICK] if any(handler.schedule for handler in handlers) else [NEEDED]
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(USABLE)
         ((role, usable),) = await cursor.fetchall()

@@ -40,7 +40,7 @@ class Ticker:
             return
         retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.1, max=5), before_sleep=_say)
         while True:
-            wait = await retrying(self.turn)
+            wait: float = await retrying(self.turn)
             await asyncio.sleep(min(wait, LONGEST))
 
     async def turn(self) -> float:

@@ -70,9 +70,14 @@ class Entry:
     now: datetime
 
     @property
+    def next_due(self) -> datetime:
+        """When the next tick is due, or has been. Raises DeclarationError."""
+        return self.schedule.next(self.last_due)
+
+    @property
     def wait(self) -> float:
         """Seconds until its next tick is due; not above 0 when one is. Raises DeclarationError."""
-        return (self.schedule.next(self.last_due) - self.now).total_seconds()
+        return (self.next_due - self.now).total_seconds()
 
 
 def _entry(row: DictRow) -> Entry:

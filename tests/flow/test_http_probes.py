@@ -109,6 +109,7 @@ async def test_health_tells_everything_as_json(empty_database_url: str) -> None:
             "parked": 0,
             "held": 0,
             "dead": 0,
+            "schedule": None,
             "paused": None,
         }
 
