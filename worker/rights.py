@@ -24,15 +24,21 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "schedules": ("select",),
 }
 # A worker that has schedules appends their ticks.
-NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {"events": ("insert",), "schedules": ("update",)}
+NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {
+    "events": ("insert",),
+    "events_id_seq": ("usage",),
+    "schedules": ("update",),
+}
 # Null, which is no complaint, while there is no such schema: then it is not migrated yet.
 USABLE: LiteralString = "select current_user::text, has_schema_privilege(to_regnamespace('hearken'), 'usage')"
 LACKING: LiteralString = """
-select c.relname::text, string_agg(n.privilege, ', ' order by n.place)
+select case c.relkind when 'S' then 'sequence ' else '' end, c.relname::text,
+       string_agg(n.privilege, ', ' order by n.place)
 from unnest(%s::text[], %s::text[]) with ordinality as n (relation, privilege, place)
 join pg_catalog.pg_class c on c.relname = n.relation and c.relnamespace = to_regnamespace('hearken')
-where not has_table_privilege(c.oid, n.privilege)
-group by c.relname order by min(n.place)
+where not case c.relkind when 'S' then has_sequence_privilege(c.oid, n.privilege)
+                         else has_table_privilege(c.oid, n.privilege) end
+group by c.relkind, c.relname order by min(n.place)
 """
 
 
@@ -46,7 +52,7 @@ async def require_rights(connection: AsyncConnection[Any], handlers: Iterable[Ha
         await cursor.execute(LACKING, ([relation for relation, _ in wanted], [privilege for _, privilege in wanted]))
         lacking = await cursor.fetchall()
     grants = ["grant usage on schema hearken"] if usable is False else []
-    grants += [f"grant {privileges} on hearken.{relation}" for relation, privileges in lacking]
+    grants += [f"grant {privileges} on {kind}hearken.{relation}" for kind, relation, privileges in lacking]
     if grants:
         to = sql.Identifier(role).as_string()
         raise NotAllowed(
