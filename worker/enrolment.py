@@ -139,9 +139,9 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
             await connection.execute(ADD, {**values, "done": done})
         elif enrolment.action == "add":
             await connection.execute(ADD, {**values, "done": None})
-        if enrolment.action in ("add", "schedule"):
+        if enrolment.action in ("add", "rename", "schedule"):
             await timetable.put(connection, handler)
-        await timetable.carry_over(connection, handler)
+            await timetable.carry_over(connection, handler)
         await connection.execute(TOPICS, values)
 
 
