@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -11,13 +12,16 @@ import structlog
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from worker import effects
+from worker import effects, runs
 from worker.change import Change, Row
 from worker.database import Connection, Database
 from worker.errors import DeclarationError
 from worker.tables import Table
 
 T = TypeVar("T")
+
+# Seconds between two writes of a run's progress.
+PROGRESS_EVERY = 0.5
 
 ROW = sql.SQL("select * from {table} where {key}")
 
@@ -50,6 +54,7 @@ class Context:
         self._services = services
         self._transaction = transaction
         self._claim = claim
+        self._told_at: dict[int, float] = {}
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
 
     def __repr__(self) -> str:
@@ -97,6 +102,14 @@ class Context:
     ) -> AbstractAsyncContextManager[effects.Effect]:
         """Record one write to an outside system; see `effects`."""
         return effects.record(self._services.database, self.handler, change, step, params, self._claim)
+
+
+    async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
+        """Say how far the run of a tick or request is, for whoever watches; kept at most twice a second."""
+        now = time.monotonic()
+        if now - self._told_at.get(change.id, 0.0) >= PROGRESS_EVERY or done == total:
+            self._told_at[change.id] = now
+            await runs.tell_progress(self._services.database, change.id, {"done": done, "total": total, "text": text})
 
 
 def _by_key(table: Table, key: str) -> tuple[sql.Composed, list[str]]:

@@ -1,0 +1,73 @@
+"""What `@endpoint` declares: a path of the worker's HTTP server whose POSTs become events of `request/NAME`.
+
+`registry` records it, `routes` serves it, `requests` appends; then `consumer` calls the handler as for any event.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from worker.database import Database
+from worker.declaration import refuse
+
+# Answers a GET: the query's parameters (without the secret) and the database, to something that is JSON.
+Read = Callable[[Mapping[str, str], Database], Awaitable[Any]]
+
+#: What the worker itself answers at.
+OWN_PATHS = ("/livez", "/readyz", "/health", "/metrics", "/openapi.json")
+
+
+class NoBody(BaseModel):
+    """The body of an endpoint that asks for none: nothing, or an empty object."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where and how requests for a handler come in.
+
+    body   what a POST must bring; unknown fields are refused if the model forbids them
+    read   answers a GET with data; without it a GET says how to POST
+    wait   seconds that a POST waits for the outcome, unless it says otherwise
+    alone  a POST is refused while another run is under way
+    rate   POSTs and GETs a minute
+    """
+
+    name: str
+    path: str
+    body: type[BaseModel] = NoBody
+    read: Read | None = None
+    wait: float = 25.0
+    alone: bool = False
+    rate: int = 60
+
+    @property
+    def topic(self) -> str:
+        return f"request/{self.name}"
+
+    def status_path(self, event_id: int | str) -> str:
+        """Where the outcome of a run is asked for."""
+        return f"{self.path}/runs/{event_id}"
+
+
+def check_endpoint(handler: str, endpoint: Endpoint) -> None:
+    """Raises DeclarationError for what can be seen of one endpoint alone."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", endpoint.name):
+        raise refuse(handler, f"endpoint {endpoint.name!r}: its name is made of a-z, 0-9, - and _")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", endpoint.path):
+        raise refuse(handler, f"path={endpoint.path!r} must be written /like/this, without a slash at its end")
+    if endpoint.path in OWN_PATHS:
+        raise refuse(handler, f"path={endpoint.path!r} is the worker's own")
+    if not (isinstance(endpoint.body, type) and issubclass(endpoint.body, BaseModel)):
+        raise refuse(handler, "body= must be a pydantic model")
+    if endpoint.read is not None and not inspect.iscoroutinefunction(endpoint.read):
+        raise refuse(handler, "read= must be an `async def` of (query, database)")
+    if endpoint.wait < 0 or endpoint.rate <= 0:
+        raise refuse(handler, "wait= must not be negative, and rate= more than 0")
