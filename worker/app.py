@@ -30,6 +30,7 @@ from worker.probes import Probes
 from worker.registry import Registry
 from worker.retention import Retention
 from worker.rights import require_rights
+from worker.routes import Routes
 from worker.settings import Settings, read_settings
 from worker.tables import read_table
 from worker.ticking import Ticker
@@ -90,7 +91,9 @@ class App:
             registry, settings, services, self.doorbell.listener, self.consumers, lambda: self.not_ready_because
         )
         gauges = Gauges(services.database, self.doorbell.listener, self.consumers)
-        self.http = HttpServer(settings.address, Probes(self.health, self.metrics, gauges).routes())
+        probes = Probes(self.health, self.metrics, gauges)
+        routes = Routes(registry.handlers.values(), services.database, settings.cron_secret, self._stop)
+        self.http = HttpServer(settings.address, [*probes.routes(), *routes.routes()])
 
     def stop(self) -> None:
         """Begin to end: claim nothing more."""

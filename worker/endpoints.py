@@ -9,12 +9,12 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter
 
 from worker.database import Database
-from worker.declaration import refuse
+from worker.declaration import Handler, Subscription, refuse
 
 # Answers a GET: the query's parameters (without the secret) and the database, to something that is JSON.
 Read = Callable[[Mapping[str, str], Database], Awaitable[Any]]
@@ -57,17 +57,37 @@ class Endpoint:
         return f"{self.path}/runs/{event_id}"
 
 
-def check_endpoint(handler: str, endpoint: Endpoint) -> None:
-    """Raises DeclarationError for what can be seen of one endpoint alone."""
+def requested(function: Callable[..., Awaitable[Any]], endpoint: Endpoint, **options: Any) -> Handler:
+    """The handler of the requests of an endpoint; `options` are more of a Handler's. Raises DeclarationError."""
+    _check(function, endpoint)
+    return Handler(
+        name=function.__name__,
+        function=function,
+        subscription=Subscription(endpoint.topic, ("request",)),
+        endpoint=endpoint,
+        **options,
+    )
+
+
+def _check(function: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> None:
+    handler = function.__name__
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", endpoint.name):
         raise refuse(handler, f"endpoint {endpoint.name!r}: its name is made of a-z, 0-9, - and _")
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", endpoint.path):
-        raise refuse(handler, f"path={endpoint.path!r} must be written /like/this, without a slash at its end")
-    if endpoint.path in OWN_PATHS:
-        raise refuse(handler, f"path={endpoint.path!r} is the worker's own")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", endpoint.path) or endpoint.path in OWN_PATHS:
+        raise refuse(handler, f"path={endpoint.path!r} must be written /like/this, and be none of {OWN_PATHS}")
     if not (isinstance(endpoint.body, type) and issubclass(endpoint.body, BaseModel)):
         raise refuse(handler, "body= must be a pydantic model")
     if endpoint.read is not None and not inspect.iscoroutinefunction(endpoint.read):
         raise refuse(handler, "read= must be an `async def` of (query, database)")
     if endpoint.wait < 0 or endpoint.rate <= 0:
-        raise refuse(handler, "wait= must not be negative, and rate= more than 0")
+        raise refuse(handler, "wait= must not be negative, and rate= must be more than 0")
+    try:
+        result_schema(function)
+    except (NameError, PydanticUserError) as error:
+        raise refuse(handler, f"what it returns cannot be described: {error}") from None
+
+
+def result_schema(function: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
+    """JSON Schema of what a handler says it returns."""
+    returned = get_type_hints(function).get("return")
+    return {} if returned in (None, type(None)) else TypeAdapter(returned).json_schema()

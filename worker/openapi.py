@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, get_type_hints
-
-from pydantic import TypeAdapter
+from typing import Any
 
 from worker import __version__
 from worker.declaration import Handler
-from worker.endpoints import Endpoint
+from worker.endpoints import Endpoint, result_schema
 
 JSON = "application/json"
 REFUSALS = {
@@ -83,7 +81,7 @@ def describe(served: Iterable[tuple[Handler, Endpoint]]) -> dict[str, Any]:
 
 def _post(handler: Handler, endpoint: Endpoint) -> dict[str, Any]:
     answers = {
-        "200": _answer("the run succeeded: what the handler returned", _result(handler)),
+        "200": _answer("the run succeeded: what the handler returned", result_schema(handler.function)),
         "202": _answer("the run is not over", ACCEPTED),
         "500": _answer("the run failed for good", ERROR),
     }
@@ -123,12 +121,6 @@ def _run(endpoint: Endpoint) -> dict[str, Any]:
         "parameters": [RUN_NUMBER],
         "responses": {"200": _answer("the run", RUN)} | _refusals("401", "404", "429", "503"),
     }
-
-
-def _result(handler: Handler) -> Mapping[str, Any]:
-    """The schema of what the handler says it returns."""
-    returned = get_type_hints(handler.function).get("return")
-    return {} if returned is None or returned is type(None) else TypeAdapter(returned).json_schema()
 
 
 def _refusals(*statuses: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -15,12 +15,11 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Json
 from pydantic import BaseModel, ValidationError
 
-from worker.database import Database
 from worker.declaration import Handler
 from worker.errors import AlreadyRunning, KeyTaken
 from worker.locks import topic_lock
 from worker.ringing import ring
-from worker.runs import Run, find_run
+from worker.runs import Run
 
 # Two requests for one endpoint, so that only one of them finds that none is under way.
 ALONE: LiteralString = "select pg_advisory_xact_lock(%s)"
@@ -125,19 +124,24 @@ async def _refuse_second(connection: AsyncConnection[Any], topic: str) -> None:
         raise AlreadyRunning(running["event_id"], f"run {running['event_id']} of {topic} is under way: wait for it")
 
 
-async def wait_for(database: Database, event_id: int, seconds: float, stop: asyncio.Event) -> Run | None:
-    """Look at the run until it has ended, for so many seconds or until told to stop; returns how it stands then."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
+async def wait_for(
+    look: Callable[[], Awaitable[Run | None]],
+    seconds: float,
+    stop: asyncio.Event,
+    seen: Callable[[Run], None] = lambda _run: None,
+) -> Run | None:
+    """Look at a run until it has ended, for so many seconds or until told to stop; returns how it stands then.
+
+    seen  is told how it stands at each look
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
     pause = FIRST_LOOK
-    while True:
-        async with database.connection() as connection:
-            run = await find_run(connection, event_id)
-        left = until - loop.time()
-        if run is None or run.ended_at is not None or left <= 0 or stop.is_set():
-            return run
+    while (run := await look()) is not None and run.ended_at is None and clock() < until and not stop.is_set():
+        seen(run)
         try:
-            async with asyncio.timeout(min(pause, left)):
+            async with asyncio.timeout(min(pause, until - clock())):
                 await stop.wait()
         except TimeoutError:
             pause = min(pause * 1.5, LONGEST_LOOK)
+    return run

@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -104,7 +105,7 @@ class Routes:
         except AlreadyRunning as error:
             where = endpoint.status_path(error.event_id)
             raise RequestRefused(409, str(error), {"Location": where}, {"run": error.event_id, "status_url": where}) from None
-        run = await wait_for(self._database, asked.event_id, seconds, self._stop)
+        run = await wait_for(partial(self._find, asked.event_id), seconds, self._stop)
         return _outcome(endpoint, asked.event_id, run)
 
     async def _read(self, request: web.Request, _handler: Handler, endpoint: Endpoint) -> web.Response:
@@ -120,11 +121,14 @@ class Routes:
         number = request.match_info["run"]
         run = None
         if number.isascii() and number.isdigit() and len(number) <= DIGITS:
-            async with self._database.connection() as connection:
-                run = await find_run(connection, int(number))
+            run = await self._find(int(number))
         if run is None or run.topic != endpoint.topic:
             raise RequestRefused(404, f"{endpoint.path} has no run of this number")
         return web.json_response(tell(endpoint, run))
+
+    async def _find(self, event_id: int) -> Run | None:
+        async with self._database.connection() as connection:
+            return await find_run(connection, event_id)
 
 
 def tell(endpoint: Endpoint, run: Run) -> dict[str, Any]:
