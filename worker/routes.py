@@ -62,8 +62,8 @@ class Routes:
 
     def _guarded(self, serve: Serve, handler: Handler, endpoint: Endpoint) -> Answer:
         async def answer(request: web.Request) -> web.StreamResponse:
-            await self._take_turn(endpoint)
             self._authorize(request)
+            await self._take_turn(endpoint)
             try:
                 return await serve(request, handler, endpoint)
             except (OperationalError, PoolTimeout):

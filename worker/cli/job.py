@@ -57,6 +57,8 @@ async def _ask(name: str, body: str, *, force: bool, wait: bool) -> Run:
             asked = await ask(connection, handler, document, source="cli", alone=alone, by=operator())
         except AlreadyRunning as error:
             raise UsageError(f"{error}, or ask again with --force") from None
+        if wait:
+            click.echo(f"run {asked.event_id}: waiting; Ctrl-C leaves it, `hearken runs {asked.event_id}` tells", err=True)
         look = partial(find_run, connection, asked.event_id)
         run = await (_watch(name, look) if wait else look())
     if run is None:
