@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker import cursors, log, parking
+from worker import cursors, log, parking, runs
 from worker.change import Change
 from worker.circuit import Circuit
 from worker.context import Services

@@ -103,7 +103,6 @@ class Context:
         """Record one write to an outside system; see `effects`."""
         return effects.record(self._services.database, self.handler, change, step, params, self._claim)
 
-
     async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
         """Say how far the run of a tick or request is, for whoever watches; kept at most twice a second."""
         now = time.monotonic()

@@ -6,10 +6,13 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.cron import Schedule
 from worker.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from worker.endpoints import Endpoint
 
 CHANGES = ("insert", "update", "delete", "truncate")
 # How topics begin whose events come from elsewhere than a table.
@@ -36,7 +39,8 @@ class Handler:
     """A declared handler. Its name is its identity: in tables, metrics and idempotency keys.
 
     timeout is in seconds per delivery (of a batch, for a transactional handler); attempts counts tries before dead;
-    schedule is what its ticks come from, for one declared with `@every`.
+    schedule is what its ticks come from, for one declared with `@every`, and endpoint where its requests do, for one
+    declared with `@endpoint`.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Handler:
     attempts: int = 12
     formerly: str | None = None
     schedule: Schedule | None = None
+    endpoint: Endpoint | None = None
 
     @property
     def topics(self) -> list[str]:
@@ -114,5 +119,5 @@ def subscribe(
         if isinstance(value, str):
             raise refuse(name, f'{option}= is a tuple of names: write ("{value}",)')
     if topic.startswith(SOURCES):
-        raise refuse(name, f"topic {topic!r} is no table: a schedule is declared with @every")
+        raise refuse(name, f"topic {topic!r} is no table: declare a schedule with @every, a request with @endpoint")
     return Subscription(topic, tuple(ops), None if watch is None else tuple(watch), tuple(exclude))

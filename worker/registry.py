@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from worker.cron import CatchUp
 from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
+from worker.endpoints import Endpoint, NoBody, Read, requested
 from worker.errors import ConfigurationError, DeclarationError
 from worker.schedules import scheduled
 
@@ -147,6 +149,40 @@ class Registry:
 
         return declare
 
+    def endpoint(
+        self,
+        name: str,
+        *,
+        path: str,
+        body: type[BaseModel] = NoBody,
+        read: Read | None = None,
+        wait: float = 25.0,
+        alone: bool = False,
+        rate: int = 60,
+        concurrency: int = 10,
+        shards: int = 1,
+        timeout: float = 60.0,
+        attempts: int = 12,
+        formerly: str | None = None,
+    ) -> Callable[[Function], Function]:
+        """Declare the decorated function as the handler of what is POSTed to `path`; what it returns is the answer.
+
+        body   the pydantic model of what is POSTed, as JSON (default: nothing)
+        read   an `async def` of (query, database) that answers GET; without it GET says how to POST
+        wait   seconds until a POST is answered 202, with where to ask for the outcome
+        alone  refuse a POST while another run is under way
+        rate   requests a minute
+        The other options are those of `on`. Raises DeclarationError.
+        """
+        where = Endpoint(name, path, body, read, wait, alone, rate)
+
+        def declare(function: Function) -> Function:
+            limits = {"concurrency": concurrency, "shards": shards, "timeout": timeout, "attempts": attempts}
+            self._add(requested(function, where, **limits, formerly=formerly))
+            return function
+
+        return declare
+
     def _add(self, handler: Handler) -> None:
         check_handler(handler)
         known = self.handlers.get(handler.name)
@@ -154,10 +190,10 @@ class Registry:
             places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (known, handler))
             raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
         for one in self.handlers.values():
-            if handler.schedule and one.schedule and one.schedule.name == handler.schedule.name:
-                raise refuse(
-                    handler.name, f"handler {one.name!r} has a schedule of that name too: give it another name="
-                )
+            if not handler.subscription.is_table and one.topics == handler.topics:
+                raise refuse(handler.name, f"handler {one.name!r} hears {handler.topics[0]} too: choose another name")
+            if handler.endpoint and one.endpoint and one.endpoint.path == handler.endpoint.path:
+                raise refuse(handler.name, f"handler {one.name!r} has the path {one.endpoint.path} too: choose another")
         for one in (handler, *self.handlers.values()):
             if one.formerly in {handler.name, *self.handlers}:
                 raise refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
@@ -241,6 +277,7 @@ def import_modules(name: str) -> list[ModuleType]:
 registry = Registry()
 on = registry.on
 every = registry.every
+endpoint = registry.endpoint
 resource = registry.resource
 readiness = registry.readiness
 stand_in = registry.stand_in

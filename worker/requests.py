@@ -35,7 +35,8 @@ TAKEN: LiteralString = """
 select event_id, body_hash from hearken.runs where topic = %(topic)s and idempotency_key = %(key)s
 """
 APPEND: LiteralString = """
-insert into hearken.events (id, topic, op, key, new, note) values (%(id)s, %(topic)s, %(op)s, %(key)s, %(new)s::json, %(note)s)
+insert into hearken.events (id, topic, op, key, new, note)
+values (%(id)s, %(topic)s, 'request', %(key)s, %(new)s::json, %(note)s)
 """
 # Seconds between two looks at a run that somebody waits for: first, and at most.
 FIRST_LOOK = 0.02
@@ -98,7 +99,6 @@ async def ask(
             {
                 "id": event_id,
                 "topic": topic,
-                "op": "request",
                 "key": str(event_id),
                 "new": body,
                 "note": None if by is None else Json({"by": by}),

@@ -55,7 +55,9 @@ class Routes:
         for handler, endpoint in self._served:
             routes += [
                 web.post(endpoint.path, self._guarded(self._post, handler, endpoint)),
-                web.get(endpoint.path, self._guarded(self._read, handler, endpoint) if endpoint.read else _usage(endpoint)),
+                web.get(
+                    endpoint.path, self._guarded(self._read, handler, endpoint) if endpoint.read else _usage(endpoint)
+                ),
                 web.get(endpoint.status_path("{run}"), self._guarded(self._run, handler, endpoint)),
             ]
         return routes
@@ -97,14 +99,14 @@ class Routes:
         body = await _body(request, endpoint.body)
         try:
             async with self._database.connection() as connection:
-                asked = await ask(
-                    connection, handler, body, source="http", idempotency_key=key, alone=endpoint.alone
-                )
+                asked = await ask(connection, handler, body, source="http", idempotency_key=key, alone=endpoint.alone)
         except KeyTaken as error:
             raise RequestRefused(422, str(error)) from None
         except AlreadyRunning as error:
             where = endpoint.status_path(error.event_id)
-            raise RequestRefused(409, str(error), {"Location": where}, {"run": error.event_id, "status_url": where}) from None
+            raise RequestRefused(
+                409, str(error), {"Location": where}, {"run": error.event_id, "status_url": where}
+            ) from None
         run = await wait_for(partial(self._find, asked.event_id), seconds, self._stop)
         return _outcome(endpoint, asked.event_id, run)
 

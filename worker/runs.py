@@ -1,4 +1,4 @@
-"""What becomes of ticks and requests, kept in hearken.runs: beside `batch`, which settles a delivery in its transaction.
+"""What becomes of ticks and requests, kept in hearken.runs: beside `batch`, which settles a batch in its transaction.
 
 A run begins on a connection of its own, since its batch commits only when it is over, and somebody may be watching.
 """

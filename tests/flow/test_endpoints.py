@@ -40,9 +40,7 @@ async def test_what_takes_longer_is_answered_202(database_url: str, endpoints: E
         where = reply.json["status_url"]
         assert (await asker.get(where)).json["state"] == "running"
         endpoints.gate.set()
-        ended = await asker.worker.until(
-            f"{where}?secret={SECRET}", lambda run: run.json["ended_at"] is not None
-        )
+        ended = await asker.worker.until(f"{where}?secret={SECRET}", lambda run: run.json["ended_at"] is not None)
     assert ended.json["result"] == {"said": "later", "size": 20}
 
 

@@ -58,7 +58,9 @@ async def _ask(name: str, body: str, *, force: bool, wait: bool) -> Run:
         except AlreadyRunning as error:
             raise UsageError(f"{error}, or ask again with --force") from None
         if wait:
-            click.echo(f"run {asked.event_id}: waiting; Ctrl-C leaves it, `hearken runs {asked.event_id}` tells", err=True)
+            click.echo(
+                f"run {asked.event_id}: waiting; Ctrl-C leaves it, `hearken runs {asked.event_id}` tells", err=True
+            )
         look = partial(find_run, connection, asked.event_id)
         run = await (_watch(name, look) if wait else look())
     if run is None:
@@ -77,7 +79,9 @@ async def _watch(name: str, look: Callable[[], Awaitable[Run | None]]) -> Run | 
 
 
 def _endpoint(registry: Registry, name: str) -> tuple[Handler, Endpoint]:
-    known = {handler.endpoint.name: (handler, handler.endpoint) for handler in registry.handlers.values() if handler.endpoint}
+    known = {
+        handler.endpoint.name: (handler, handler.endpoint) for handler in registry.handlers.values() if handler.endpoint
+    }
     if name not in known:
         raise UsageError(f"no such endpoint: {name}; known are {', '.join(sorted(known)) or 'none'}")
     return known[name]

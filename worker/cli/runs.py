@@ -64,7 +64,16 @@ def _row(run: Run) -> tuple[object, ...]:
     began = None if run.started_at is None or run.ended_at is None else run.ended_at - run.started_at
     took = None if began is None else _seconds(began.total_seconds())
     says = run.error or progress_of(run)
-    return (run.event_id, run.topic, run.source, f"{run.asked_at:%Y-%m-%d %H:%M:%S}", took, run.state, run.attempt, says)
+    return (
+        run.event_id,
+        run.topic,
+        run.source,
+        f"{run.asked_at:%Y-%m-%d %H:%M:%S}",
+        took,
+        run.state,
+        run.attempt,
+        says,
+    )
 
 
 def _seconds(seconds: float) -> str | None:
