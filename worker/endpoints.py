@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -15,9 +15,6 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter
 
 from worker.database import Database
 from worker.declaration import Handler, Subscription, refuse
-
-# Answers a GET: the query's parameters (without the secret) and the database, to something that is JSON.
-Read = Callable[[Mapping[str, str], Database], Awaitable[Any]]
 
 #: What the worker itself answers at.
 OWN_PATHS = ("/livez", "/readyz", "/health", "/metrics", "/openapi.json")
@@ -27,6 +24,14 @@ class NoBody(BaseModel):
     """The body of an endpoint that asks for none: nothing, or an empty object."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What answers a GET: an `async def` of (query, database) whose first annotation is the query's pydantic model."""
+
+    function: Callable[[Any, Database], Awaitable[Any]]
+    query: type[BaseModel]
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,17 @@ class Endpoint:
         return f"{self.path}/runs/{event_id}"
 
 
+def reading(handler: str, function: Callable[..., Awaitable[Any]] | None) -> Read | None:
+    """What `read=` of the handler's endpoint names. Raises DeclarationError."""
+    if function is None:
+        return None
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    query = parameters[0].annotation if len(parameters) == 2 else None
+    if not (inspect.iscoroutinefunction(function) and isinstance(query, type) and issubclass(query, BaseModel)):
+        raise refuse(handler, "read= must be an `async def` of (query: SomeModel, database)")
+    return Read(function, query)
+
+
 def requested(function: Callable[..., Awaitable[Any]], endpoint: Endpoint, **options: Any) -> Handler:
     """The handler of the requests of an endpoint; `options` are more of a Handler's. Raises DeclarationError."""
     _check(function, endpoint)
@@ -77,8 +93,6 @@ def _check(function: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> None:
         raise refuse(handler, f"path={endpoint.path!r} must be written /like/this, and be none of {OWN_PATHS}")
     if not (isinstance(endpoint.body, type) and issubclass(endpoint.body, BaseModel)):
         raise refuse(handler, "body= must be a pydantic model")
-    if endpoint.read is not None and not inspect.iscoroutinefunction(endpoint.read):
-        raise refuse(handler, "read= must be an `async def` of (query, database)")
     if endpoint.wait < 0 or endpoint.rate <= 0:
         raise refuse(handler, "wait= must not be negative, and rate= must be more than 0")
     try:

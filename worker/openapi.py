@@ -8,11 +8,12 @@ from typing import Any
 
 from worker import __version__
 from worker.declaration import Handler
-from worker.endpoints import Endpoint, result_schema
+from worker.endpoints import Endpoint, Read, result_schema
 
 JSON = "application/json"
 REFUSALS = {
     "401": "the secret is missing or wrong",
+    "409": "the Idempotency-Key was used with another body, or another run is under way and only one may be",
     "413": "the body is too large",
     "415": "the body is no JSON",
     "422": "a field, parameter or header is at fault; `fields` says which",
@@ -85,8 +86,6 @@ def _post(handler: Handler, endpoint: Endpoint) -> dict[str, Any]:
         "202": _answer("the run is not over", ACCEPTED),
         "500": _answer("the run failed for good", ERROR),
     }
-    if endpoint.alone:
-        answers["409"] = _answer("another run is under way", ERROR)
     body = endpoint.body.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
     return {
         "operationId": endpoint.name,
@@ -94,7 +93,7 @@ def _post(handler: Handler, endpoint: Endpoint) -> dict[str, Any]:
         "security": [{"bearer": []}, {"secret": []}],
         "parameters": [WAIT, IDEMPOTENCY_KEY],
         "requestBody": {"content": {JSON: {"schema": body}}, "required": bool(body.get("required"))},
-        "responses": answers | _refusals("401", "413", "415", "422", "429", "503"),
+        "responses": answers | _refusals("401", "409", "413", "415", "422", "429", "503"),
     }
 
 
@@ -107,10 +106,20 @@ def _get(endpoint: Endpoint) -> dict[str, Any]:
         }
     return {
         "operationId": f"{endpoint.name}-read",
-        "summary": (inspect.getdoc(endpoint.read) or endpoint.name).splitlines()[0],
+        "summary": (inspect.getdoc(endpoint.read.function) or endpoint.name).splitlines()[0],
         "security": [{"bearer": []}, {"secret": []}],
+        "parameters": _parameters(endpoint.read),
         "responses": {"200": _answer("what is there", {})} | _refusals("401", "404", "422", "429", "503"),
     }
+
+
+def _parameters(read: Read) -> list[dict[str, Any]]:
+    schema = read.query.model_json_schema(by_alias=True)
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": of}
+        for name, of in schema.get("properties", {}).items()
+    ]
 
 
 def _run(endpoint: Endpoint) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings
 
 from worker.cron import CatchUp
 from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
-from worker.endpoints import Endpoint, NoBody, Read, requested
+from worker.endpoints import Endpoint, NoBody, reading, requested
 from worker.errors import ConfigurationError, DeclarationError
 from worker.schedules import scheduled
 
@@ -155,7 +155,7 @@ class Registry:
         *,
         path: str,
         body: type[BaseModel] = NoBody,
-        read: Read | None = None,
+        read: Callable[..., Awaitable[Any]] | None = None,
         wait: float = 25.0,
         alone: bool = False,
         rate: int = 60,
@@ -168,15 +168,15 @@ class Registry:
         """Declare the decorated function as the handler of what is POSTed to `path`; what it returns is the answer.
 
         body   the pydantic model of what is POSTed, as JSON (default: nothing)
-        read   an `async def` of (query, database) that answers GET; without it GET says how to POST
+        read   an `async def` of (query: SomeModel, database) that answers GET; without it GET says how to POST
         wait   seconds until a POST is answered 202, with where to ask for the outcome
         alone  refuse a POST while another run is under way
         rate   requests a minute
         The other options are those of `on`. Raises DeclarationError.
         """
-        where = Endpoint(name, path, body, read, wait, alone, rate)
 
         def declare(function: Function) -> Function:
+            where = Endpoint(name, path, body, reading(function.__name__, read), wait, alone, rate)
             limits = {"concurrency": concurrency, "shards": shards, "timeout": timeout, "attempts": attempts}
             self._add(requested(function, where, **limits, formerly=formerly))
             return function

@@ -52,11 +52,12 @@ class Asked:
 
 
 def sound(model: type[BaseModel], text: bytes | str) -> str:
-    """A request's body as its event keeps it: validated, with its defaults, under the names it came with.
+    """A request's body as its event keeps it: validated (no "3" or true for a 3), with its defaults, under the names
+    it came with.
 
     Raises pydantic.ValidationError.
     """
-    return model.model_validate_json(text or "{}").model_dump_json(by_alias=True)
+    return model.model_validate_json(text or "{}", strict=True).model_dump_json(by_alias=True)
 
 
 def problems(error: ValidationError) -> list[dict[str, str]]:

@@ -101,7 +101,7 @@ class Routes:
             async with self._database.connection() as connection:
                 asked = await ask(connection, handler, body, source="http", idempotency_key=key, alone=endpoint.alone)
         except KeyTaken as error:
-            raise RequestRefused(422, str(error)) from None
+            raise RequestRefused(409, str(error)) from None
         except AlreadyRunning as error:
             where = endpoint.status_path(error.event_id)
             raise RequestRefused(
@@ -112,11 +112,11 @@ class Routes:
 
     async def _read(self, request: web.Request, _handler: Handler, endpoint: Endpoint) -> web.Response:
         assert endpoint.read is not None  # noqa: S101  # or this would not be its route
-        query = {name: value for name, value in request.query.items() if name != "secret"}
         try:
-            found = await endpoint.read(query, self._database)
+            query = endpoint.read.query.model_validate({n: v for n, v in request.query.items() if n != "secret"})
         except ValidationError as error:
             raise _unsound(error) from None
+        found = await endpoint.read.function(query, self._database)
         return web.json_response(to_jsonable_python(found))
 
     async def _run(self, request: web.Request, _handler: Handler, endpoint: Endpoint) -> web.Response:

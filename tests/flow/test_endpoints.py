@@ -83,7 +83,7 @@ async def test_an_idempotency_key_makes_one_run(database_url: str, endpoints: En
         (200, replies[0].headers["Hearken-Run"])
     }
     assert len(endpoints.bodies) == 1
-    assert (other.status, "with another body" in other.json["error"]) == (422, True)
+    assert (other.status, "with another body" in other.json["error"]) == (409, True)
     assert await execute(database_url, "select count(*) from hearken.events") == [(1,)]
 
 

@@ -74,9 +74,9 @@ class Endpoints:
         return self
 
 
-async def read(query: Mapping[str, str], database: Database) -> dict[str, str]:
+async def read(query: Query, database: Database) -> dict[str, str]:
     """What a GET answers."""
-    return {"word": Query.model_validate(query).word}
+    return {"word": query.word}
 
 
 class Asker:

@@ -18,7 +18,7 @@ class Count(BaseModel):
     then: str = "succeed"
 
 
-@endpoint("count", path="/count", body=Count, alone=True)
+@endpoint("count", path="/count", body=Count, alone=True, rate=100_000)
 async def count(change: Change, ctx: Context) -> dict[str, int]:
     """Count, and say how far it is."""
     asked = Count.model_validate(change.new)

@@ -9,16 +9,20 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support import jobs
-from tests.support.cli import hearken, start
+from tests.support.cli import Result, program, start
 from tests.support.workers import Worker, start_worker
 
 JOBS = jobs.__name__
 
 
+async def _hearken(url: str, *arguments: str) -> Result:
+    return await program(url, *arguments, HEARKEN_HANDLERS=JOBS)
+
+
 @pytest.fixture
 async def url(database_url: str) -> str:
     """A database migrated for the endpoint `count`."""
-    assert (await hearken(database_url, "migrate", modules=JOBS)).code == 0
+    assert (await _hearken(database_url, "migrate")).code == 0
     return database_url
 
 
@@ -32,35 +36,35 @@ async def worker(url: str) -> AsyncIterator[Worker]:
 
 async def test_a_job_is_waited_for(url: str, worker: Worker) -> None:
     """Its result is printed, and kept with who asked."""
-    done = await hearken(url, "job", "count", "--body", '{"to": 3}', "--wait", "--json", modules=JOBS)
+    done = await _hearken(url, "job", "count", "--body", '{"to": 3}', "--wait", "--json")
     assert (done.code, done.json["state"], done.json["result"]) == (0, "succeeded", {"counted": 3})
     assert done.json["progress"] == {"done": 3, "total": 3, "text": "counting"}
-    (listed,) = (await hearken(url, "runs", "--json", modules=JOBS)).json
+    (listed,) = (await _hearken(url, "runs", "--json")).json
     assert (listed["event_id"], listed["source"]) == (done.json["event_id"], "cli")
-    told = await hearken(url, "runs", str(done.json["event_id"]), modules=JOBS)
+    told = await _hearken(url, "runs", str(done.json["event_id"]))
     assert (told.code, '{"counted": 3}' in told.out, "request/count" in told.out) == (0, True, True)
 
 
 async def test_a_job_that_fails_is_exit_1(url: str, worker: Worker) -> None:
     """With the reason that its handler gave; `runs` says the same later."""
-    done = await hearken(url, "job", "count", "--body", '{"to": 0, "then": "fail"}', "--wait", modules=JOBS)
+    done = await _hearken(url, "job", "count", "--body", '{"to": 0, "then": "fail"}', "--wait")
     assert (done.code, "dead" in done.out, "told to" in done.out) == (1, True, True)
     run = done.out.splitlines()[1].split()[0]
-    assert (await hearken(url, "runs", run, modules=JOBS)).code == 1
+    assert (await _hearken(url, "runs", run)).code == 1
 
 
 async def test_without_wait_it_says_where_to_look(url: str) -> None:
     """No worker is needed to ask."""
-    asked = await hearken(url, "job", "count", "--body", '{"to": 1}', modules=JOBS)
+    asked = await _hearken(url, "job", "count", "--body", '{"to": 1}')
     assert (asked.code, "`hearken runs " in asked.out) == (0, True)
 
 
 async def test_a_second_job_is_told_of_the_first(url: str) -> None:
     """Unless it is forced."""
-    first = await hearken(url, "job", "count", "--body", '{"to": 1}', "--json", modules=JOBS)
-    second = await hearken(url, "job", "count", "--body", '{"to": 1}', modules=JOBS)
+    first = await _hearken(url, "job", "count", "--body", '{"to": 1}', "--json")
+    second = await _hearken(url, "job", "count", "--body", '{"to": 1}')
     assert (second.code, f"run {first.json['event_id']}" in second.err, "--force" in second.err) == (2, True, True)
-    assert (await hearken(url, "job", "count", "--body", '{"to": 1}', "--force", modules=JOBS)).code == 0
+    assert (await _hearken(url, "job", "count", "--body", '{"to": 1}', "--force")).code == 0
 
 
 @pytest.mark.parametrize(
@@ -75,14 +79,14 @@ async def test_a_second_job_is_told_of_the_first(url: str) -> None:
 )
 async def test_a_wrong_argument_is_one_clear_line(url: str, arguments: tuple[str, ...], said: str) -> None:
     """And exit code 2."""
-    refused = await hearken(url, *arguments, modules=JOBS)
+    refused = await _hearken(url, *arguments)
     assert (refused.code, said in refused.err) == (2, True), refused.err
 
 
 async def test_no_runs_is_exit_1(url: str) -> None:
     """For a script: nothing has run, or not that one."""
     for arguments in (("runs",), ("runs", "12345")):
-        none = await hearken(url, *arguments, modules=JOBS)
+        none = await _hearken(url, *arguments)
         assert (none.code, none.err) == (1, "no runs\n")
 
 
@@ -96,5 +100,5 @@ async def test_ctrl_c_ends_the_waiting_alone(url: str, worker: Worker) -> None:
         waiting.send_signal(signal.SIGINT)
         assert await waiting.wait() == 130
     run = said.decode().split()[1].rstrip(":")
-    (listed,) = (await hearken(url, "runs", "--json", modules=JOBS)).json
+    (listed,) = (await _hearken(url, "runs", "--json")).json
     assert (str(listed["event_id"]), listed["ended_at"]) == (run, None)
