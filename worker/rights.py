@@ -23,12 +23,13 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "effects": ("select", "insert", "update"),
     "schedules": ("select",),
 }
-# A worker that has schedules appends their ticks.
-NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {
+# A worker that has schedules appends their ticks, and one with endpoints what it is asked; both keep what became of it.
+NEEDED_TO_RUN: dict[str, tuple[str, ...]] = {
     "events": ("insert",),
     "events_id_seq": ("usage",),
-    "schedules": ("update",),
+    "runs": ("select", "insert", "update", "delete"),
 }
+NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {"schedules": ("update",)}
 # Null, which is no complaint, while there is no such schema: then it is not migrated yet.
 USABLE: LiteralString = "select current_user::text, has_schema_privilege(to_regnamespace('hearken'), 'usage')"
 LACKING: LiteralString = """
@@ -42,9 +43,15 @@ group by c.relkind, c.relname order by min(n.place)
 """
 
 
+def _needs(handlers: list[Handler]) -> list[dict[str, tuple[str, ...]]]:
+    runs = any(not handler.subscription.is_table for handler in handlers)
+    ticks = any(handler.schedule for handler in handlers)
+    return [NEEDED, *([NEEDED_TO_RUN] if runs else []), *([NEEDED_TO_TICK] if ticks else [])]
+
+
 async def require_rights(connection: AsyncConnection[Any], handlers: Iterable[Handler]) -> None:
     """Raises NotAllowed with the GRANT statements that are wanting to run these handlers."""
-    needs = [NEEDED, NEEDED_TO_TICK] if any(handler.schedule for handler in handlers) else [NEEDED]
+    needs = _needs(list(handlers))
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(USABLE)
         ((role, usable),) = await cursor.fetchall()

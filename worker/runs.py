@@ -41,6 +41,11 @@ SUPERSEDE: LiteralString = """
 update hearken.runs set state = 'superseded', ended_at = clock_timestamp()
 where topic = %s and event_id < %s and ended_at is null
 """
+# A batch at a time, so that no transaction is long.
+SWEEP: LiteralString = """
+delete from hearken.runs where event_id = any(array(
+    select event_id from hearken.runs where ended_at < now() - make_interval(days => %s) limit 5000))
+"""
 RUN: LiteralString = "select * from hearken.runs where event_id = %(event_id)s"
 RUNS: LiteralString = """
 select * from hearken.runs where %(topic)s::text is null or topic = %(topic)s order by event_id desc limit %(limit)s
@@ -133,3 +138,11 @@ async def find_runs(connection: AsyncConnection[Any], *, topic: str | None, limi
     async with connection.cursor(row_factory=class_row(Run)) as cursor:
         await cursor.execute(RUNS, {"topic": topic, "limit": limit})
         return await cursor.fetchall()
+
+
+async def sweep(connection: AsyncConnection[Any], days: int) -> int:
+    """Delete the runs that ended more than `days` days ago; returns how many."""
+    deleted = 0
+    while count := (await connection.execute(SWEEP, (days,))).rowcount:
+        deleted += count
+    return deleted
