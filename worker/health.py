@@ -19,11 +19,12 @@ from worker.errors import CheckFailed
 from worker.inspection import Inspection
 from worker.listener import ANSWER, Listener
 from worker.migrate import Pending, find_pending
-from worker.registry import Readiness, Registry
+from worker.registry import Registry
 from worker.remembered import Remembered
 from worker.settings import Settings
 from worker.standing import judge, judge_alone, judge_schedules, summary, unmoved
 from worker.status import HandlerStatus, read_status
+from worker.systems import Readiness
 
 # Seconds for what is asked of the database (more than Inspection's, so that its errors are heard), and of others.
 DATABASE_PATIENCE = 4.0

@@ -6,12 +6,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from types import ModuleType
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -20,44 +16,11 @@ from pydantic_settings import BaseSettings
 from worker.cron import CatchUp
 from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
 from worker.endpoints import Endpoint, NoBody, reading, requested
-from worker.errors import ConfigurationError, DeclarationError
+from worker.errors import DeclarationError
 from worker.schedules import scheduled
+from worker.systems import Check, Factory, Readiness, Resource, StandIn, StandInFactory, import_modules
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
-Factory = Callable[..., AsyncIterator[Any]]
-Check = Callable[..., Awaitable[str]]
-StandInFactory = Callable[..., AsyncIterator[dict[str, str]]]
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A process-wide client: `factory(settings, database)` is an async generator that yields it once."""
-
-    factory: Factory
-    settings: type[Any]
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """A named check for /readyz; it is given the resource's value and returns what is fine, or raises CheckFailed."""
-
-    name: str
-    resource: Factory
-    check: Check
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """A local server in place of an outside system, for `hearken dev`; not used where the variable `unless` is set.
-
-    harmless        how values of `unless` begin that lead to test data; `dev` refuses any other
-    start(folder)   an async generator that yields the environment variables that lead to it, once
-    """
-
-    name: str
-    unless: str
-    harmless: tuple[str, ...]
-    start: StandInFactory
 
 
 class Registry:
@@ -256,22 +219,6 @@ class Registry:
         functions = [r.factory for r in self.resources] + [h.function for h in self.handlers.values()]
         modules = [function.__module__.split(".") for function in functions]
         return sorted({names[1] for names in modules if names[0] == "handlers" and len(names) > 1})
-
-
-def import_modules(name: str) -> list[ModuleType]:
-    """The module; for the package `handlers` itself, every module and package directly in it.
-
-    Raises ConfigurationError when it cannot be found.
-    """
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ConfigurationError(f"HEARKEN_HANDLERS: no module named {name!r} on the path") from error
-        raise
-    if name != "handlers":
-        return [module]
-    return [importlib.import_module(f"handlers.{found.name}") for found in pkgutil.iter_modules(module.__path__)]
 
 
 registry = Registry()

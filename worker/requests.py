@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -36,8 +37,9 @@ select event_id, body_hash from hearken.runs where topic = %(topic)s and idempot
 """
 APPEND: LiteralString = """
 insert into hearken.events (id, topic, op, key, new, note)
-values (%(id)s, %(topic)s, 'request', %(key)s, %(new)s::json, %(note)s)
+values (%(id)s, %(topic)s, %(op)s, %(key)s, %(new)s::json, %(note)s)
 """
+NOW: LiteralString = "select hearken.clock() as now"
 # Seconds between two looks at a run that somebody waits for: first, and at most.
 FIRST_LOOK = 0.02
 LONGEST_LOOK = 0.5
@@ -85,6 +87,8 @@ async def ask(
     digest = hashlib.sha256(body.encode()).hexdigest()
     row = {"topic": topic, "source": source, "key": idempotency_key, "hash": digest}
     async with connection.transaction():
+        if alone:  # before its key is looked up: whoever was first with that key has committed then
+            await connection.execute(ALONE, (topic_lock(f"{topic} alone"),))
         if idempotency_key is not None and (taken := await _taken(connection, row)):
             return taken
         if alone:
@@ -94,19 +98,31 @@ async def ask(
             taken = await _taken(connection, row)
             assert taken is not None  # noqa: S101  # whoever has the key has committed: that is what was waited for
             return taken
-        event_id: int = opened["event_id"]
-        await connection.execute(
-            APPEND,
-            {
-                "id": event_id,
-                "topic": topic,
-                "key": str(event_id),
-                "new": body,
-                "note": None if by is None else Json({"by": by}),
-            },
-        )
-        await ring(connection, [topic])
-    return Asked(event_id)
+        await _append(connection, opened["event_id"], topic, "request", str(opened["event_id"]), body, by)
+    return Asked(opened["event_id"])
+
+
+async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, by: str) -> Asked:
+    """Append a tick that is due now, beside those of its schedule, committed on return."""
+    assert handler.schedule is not None  # noqa: S101  # the caller has chosen it by its schedule
+    (topic,) = handler.topics
+    row = {"topic": topic, "source": "cli", "key": None, "hash": None}
+    async with connection.transaction():
+        opened = await (await connection.execute(OPEN, row)).fetchone()
+        assert opened is not None  # noqa: S101  # without a key there is no conflict
+        (now,) = await (await connection.execute(NOW)).fetchall()
+        due = json.dumps({"due": now["now"].isoformat()})
+        await _append(connection, opened["event_id"], topic, "tick", handler.schedule.name, due, by)
+    return Asked(opened["event_id"])
+
+
+async def _append(
+    connection: AsyncConnection[Any], event_id: int, topic: str, op: str, key: str, new: str, by: str | None
+) -> None:
+    note = None if by is None else Json({"by": by})
+    row = {"id": event_id, "topic": topic, "op": op, "key": key, "new": new, "note": note}
+    await connection.execute(APPEND, row)
+    await ring(connection, [topic])
 
 
 async def _taken(connection: AsyncConnection[Any], row: Mapping[str, Any]) -> Asked | None:
@@ -119,7 +135,6 @@ async def _taken(connection: AsyncConnection[Any], row: Mapping[str, Any]) -> As
 
 
 async def _refuse_second(connection: AsyncConnection[Any], topic: str) -> None:
-    await connection.execute(ALONE, (topic_lock(f"{topic} alone"),))
     running = await (await connection.execute(UNDER_WAY, (topic,))).fetchone()
     if running is not None:
         raise AlreadyRunning(running["event_id"], f"run {running['event_id']} of {topic} is under way: wait for it")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker import Change, Context, Park, endpoint
+from worker import Change, Context, Park, endpoint, every
 
 
 class Count(BaseModel):
@@ -26,6 +27,12 @@ async def count(change: Change, ctx: Context) -> dict[str, int]:
         await ctx.progress(change, number + 1, asked.to, "counting")
     if asked.then == "fail":
         raise Park("told to")
-    if asked.then == "hang":
+    if asked.then == "hang" or "COUNT_HANGS" in os.environ:
         await asyncio.Event().wait()
     return {"counted": asked.to}
+
+
+@every("0 2 * * *")
+async def nightly(change: Change, ctx: Context) -> str | None:
+    """Say when it was due."""
+    return None if change.new is None else str(change.new["due"])

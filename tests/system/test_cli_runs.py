@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,6 +54,13 @@ async def test_a_job_that_fails_is_exit_1(url: str, worker: Worker) -> None:
     assert (await _hearken(url, "runs", run)).code == 1
 
 
+async def test_a_schedule_is_due_when_told(url: str, worker: Worker) -> None:
+    """Its handler is given a tick that is due now, and what it returns is kept."""
+    done = await _hearken(url, "job", "nightly", "--wait", "--json")
+    assert (done.code, done.json["topic"], done.json["state"]) == (0, "tick/nightly", "succeeded")
+    assert datetime.now(UTC) - datetime.fromisoformat(done.json["result"]) < timedelta(minutes=1)
+
+
 async def test_without_wait_it_says_where_to_look(url: str) -> None:
     """No worker is needed to ask."""
     asked = await _hearken(url, "job", "count", "--body", '{"to": 1}')
@@ -70,10 +78,11 @@ async def test_a_second_job_is_told_of_the_first(url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("job", "nothing"), "no such endpoint: nothing; known are count"),
+        (("job", "nothing"), "no such endpoint or schedule: nothing; known are count, nightly"),
+        (("job", "nightly", "--body", "{}"), "a schedule takes no --body"),
         (("job", "count"), "--body does not fit count: to: Field required"),
         (("job", "count", "--body", "{"), "--body does not fit count: (body): Invalid JSON"),
-        (("runs", "--topic", "tick/never"), "no such topic: tick/never; known are request/count"),
+        (("runs", "--topic", "tick/never"), "no such topic: tick/never; known are request/count, tick/nightly"),
         (("runs", "nothing"), "'nothing' is not a valid integer range"),
     ],
 )

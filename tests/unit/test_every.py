@@ -126,7 +126,7 @@ def test_two_schedules_of_one_name_are_refused() -> None:
     """The name is what the topic is called by; that of a handler is another matter."""
     declared = Registry()
     declare(into=declared, name="nightly")
-    with pytest.raises(DeclarationError, match="handler 'other': handler 'sweep' has a schedule of that name too"):
+    with pytest.raises(DeclarationError, match="handler 'other': handler 'sweep' hears tick/nightly too"):
         declare(function=other, into=declared, name="nightly")
     declare(function=other, into=declared, name="sweep")
 
