@@ -57,7 +57,7 @@ async def test_each_file_is_applied_once_and_in_order(empty: Watched) -> None:
     assert await apply(empty.connection, wanted) == wanted
     assert await apply(empty.connection, wanted) == await pending(empty.connection, wanted) == []
     names = await ledger(empty)
-    assert [name.split("/")[0] for name in names] == ["engine", "engine", "stripe", "spaces"]
+    assert list(dict.fromkeys(name.split("/")[0] for name in names)) == ["engine", "stripe", "spaces"]
 
 
 async def test_a_failing_file_leaves_nothing_of_itself(empty: Watched, make_files: MakeFiles) -> None:
