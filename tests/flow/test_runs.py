@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support.asking import Endpoints, asking
 from worker import Change, Context, Park, Retry, Skip
 from worker.registry import Registry
 from worker.runs import sweep
@@ -109,3 +112,18 @@ async def test_old_runs_are_swept(database_url: str) -> None:
         )
         assert await sweep(stage.connection, 30) == 1
         assert [state for state, *_ in await states(stage)] == ["succeeded", "waiting"]
+
+
+async def test_a_long_run_does_not_make_its_worker_unready(database_url: str) -> None:
+    """It is one call, and may take as long as its timeout lets it, with others waiting behind it."""
+    endpoints = Endpoints().declare()
+    endpoints.gate.clear()
+    async with asking(database_url, endpoints, stalled_after=0.2, shutdown_timeout=0.1) as asker:
+        await asker.post(query="?wait=0")
+        await endpoints.called.wait()
+        await asker.post(query="?wait=0")
+        (consumer,) = asker.worker.app.consumers
+        while time.monotonic() - consumer.progress.moved_at < 0.4:  # longer than a handler of rows may stand still
+            await asyncio.sleep(0.02)
+        reply = await asker.worker.get("/readyz")
+        assert (reply.status, reply.line("handler answer_echo")[:3]) == (200, "ok "), reply.text
