@@ -74,9 +74,10 @@ def judge_schedules(handlers: Mapping[str, Handler], statuses: Sequence[HandlerS
     if unknown := sorted({name for name, h in handlers.items() if h.schedule} - {s.handler for _, s in known}):
         raise CheckFailed(f"not known when {', '.join(unknown)} is due: run `hearken migrate`, and see the log")
     if late := [f"{s.handler} was due {due:%Y-%m-%d %H:%M} UTC" for due, s in known if s.late > stalled_after]:
-        raise CheckFailed(f"no tick was appended: {'; '.join(late)}; see the log of the workers for why")
+        raise CheckFailed(f"no tick was appended: {'; '.join(late)}; see the workers' log for why")
     due, first = min(known, key=lambda one: one[0])
-    return f"on time, next {first.handler} at {due:%Y-%m-%d %H:%M} UTC"
+    state = f"{owed} owed" if (owed := sum(s.late > 0 for _, s in known)) else "on time"
+    return f"{state}, next {first.handler} at {due:%Y-%m-%d %H:%M} UTC"
 
 
 def summary(consumers: Sequence[Consumer]) -> str:

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
+from worker import timetable
 from worker.brief import brief, trace_of
 from worker.database import Connection, Database
 from worker.declaration import Handler
 from worker.errors import DeclarationError
-from worker.timetable import Entry, append_owed, read_timetable
+from worker.timetable import Entry
 
 logger = structlog.get_logger("schedules")
 
@@ -59,7 +60,7 @@ class Ticker:
     async def _attend(self, connection: Connection) -> float:
         """Deal with every schedule that is due; 0 when there may be more."""
         wait = math.inf
-        for entry in await read_timetable(connection, self._handlers):
+        for entry in await timetable.read_timetable(connection, self._handlers):
             try:
                 wait = min(wait, await _attend_to(connection, entry))
             except DeclarationError as error:  # a zone that this machine does not know, say: the others go on
@@ -70,7 +71,7 @@ class Ticker:
 async def _attend_to(connection: Connection, entry: Entry) -> float:
     if (wait := entry.wait) > 0:
         return wait
-    return ELSEWHERE if await append_owed(connection, entry.handler) is None else 0.0
+    return ELSEWHERE if await timetable.append_owed(connection, entry.handler) is None else 0.0
 
 
 def _say(state: RetryCallState) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.clock import minutes, set_clock, stop_clock, ticks, utc
 from tests.support.served import served
+from tests.support.things import connect
 from worker import Change, Context, Park, Retry
 from worker.database import Database
 from worker.errors import DeclarationError, UsageError
@@ -222,6 +223,17 @@ async def test_a_worker_without_schedules_asks_nothing() -> None:
     """Nor does its ticker: it is over at once, whatever the database."""
     database = Database(Settings.model_validate({"DATABASE_URL": "postgresql://nowhere.invalid/x"}))
     await Ticker(database, []).run()
+
+
+async def test_a_schedule_that_another_worker_has_is_left_to_it(stage: Stage) -> None:
+    """It is looked at again soon, for the other may die."""
+    async with await connect(stage.url) as other, other.transaction():
+        await other.execute("select from hearken.schedules where name = 'every_one' for update")
+        assert await stage.turn_at(utc("2026-03-01 10:01")) == 0.5
+        assert await ticks(stage.url, "newest") == [utc("2026-03-01 10:01")]
+        assert await ticks(stage.url, "every_one") == []
+    await stage.ticker.turn()
+    assert await ticks(stage.url, "every_one") == [utc("2026-03-01 10:01")]
 
 
 async def test_a_schedule_that_this_machine_cannot_read_stops_no_other(stage: Stage) -> None:

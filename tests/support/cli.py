@@ -83,10 +83,10 @@ async def program(url: str | None, *arguments: str, **environment: str) -> Resul
     return Result(process.returncode, out.decode(), err.decode())
 
 
-async def hearken(url: str, *arguments: str) -> Result:
+async def hearken(url: str, *arguments: str, **environment: str) -> Result:
     """A command to its end, without a terminal, in a process forked for it."""
     with TemporaryDirectory() as folder:
-        call = (arguments, _environment(url, {}), f"{folder}/out", f"{folder}/err")
+        call = (arguments, _environment(url, environment), f"{folder}/out", f"{folder}/err")
         process = _SERVER.Process(target=_run, args=call)
         process.start()
         await _readable(process.sentinel)
