@@ -73,8 +73,8 @@ def test_the_example_handler_is_short() -> None:
 
 
 async def test_the_example_handler_and_its_test_work(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler of the README passes the test of the README."""
-    for name in ("publish_room",):
+    """The handlers of the README pass the tests of the README."""
+    for name in ("publish_room", "clear_board"):
         monkeypatch.delitem(registry.handlers, name, raising=False)
     module: Any = ModuleType("readme_example")
     for block in _blocks("python"):
@@ -84,8 +84,10 @@ async def test_the_example_handler_and_its_test_work(empty_database_url: str, mo
         connection.execute("create table board (room text primary key, name text)")
     try:
         await module.test_a_room_is_on_the_board(empty_database_url)
+        await module.test_the_board_is_cleared(empty_database_url)
     finally:
-        registry.handlers.pop("publish_room")
+        for name in ("publish_room", "clear_board"):
+            registry.handlers.pop(name)
     assert "readme_example" not in sys.modules
 
 
@@ -162,6 +164,20 @@ def test_every_option_of_on_is_in_the_table() -> None:
     assert options.keys() == parameters.keys() - {"self", "topic"}
     for name in ("concurrency", "shards", "batch", "timeout", "attempts"):
         assert float(options[name]) == parameters[name].default
+
+
+def test_every_option_of_every_is_in_the_table_or_named() -> None:
+    """Those that are `@on`'s too are named below the table; the others are in it, with their defaults."""
+    text = README.read_text("utf-8")
+    table, _, below = text[text.index("| option of `@every`") : text.index("## Spaces and Stripe")].partition("\n\n")
+    options = dict(re.findall(r'`(\w+)="(.*?)"`', table))
+    parameters = inspect.signature(Registry.every).parameters
+    own = parameters.keys() - inspect.signature(Registry.on).parameters.keys() - {"cron"}
+    assert options.keys() == own
+    assert {name: parameters[name].default for name in ("tz", "catch_up")} == {"tz": "UTC", "catch_up": "one"}
+    assert (options["tz"], options["catch_up"]) == ("UTC", "one")
+    shared = below[: below.index(" are as for `@on`")]
+    assert set(re.findall(r"`(\w+)`", shared)) == parameters.keys() - own - {"self", "cron"}
 
 
 def test_the_procfile_is_as_described() -> None:

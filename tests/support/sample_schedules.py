@@ -1,14 +1,14 @@
-"""A scheduled handler, for commands that run as programs: HEARKEN_HANDLERS names this module."""
+"""A scheduled handler beside the sample handlers, for commands that run as programs: HEARKEN_HANDLERS names this.
+
+`tests.support.cli`, which those are forked from, has the sample handlers loaded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import LiteralString
 
+from tests.support.sample_handlers import WRITE
 from worker import Change, Context, every
-
-TABLE: LiteralString = "create table deliveries (event_id bigint, handler text, key text, replay_of bigint)"
-WRITE: LiteralString = "insert into deliveries (event_id, handler, key, replay_of) values (%s, %s, %s, %s)"
 
 
 @every("0 2 * * *", tz="Europe/Berlin", name="nightly", transactional=True)

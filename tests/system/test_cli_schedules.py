@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from tests.support import sample_schedules
 from tests.support.cli import Result, Rooms, hearken
 from tests.support.clock import stop_clock, utc
-from tests.support.sample_schedules import TABLE, sweep
+from tests.support.sample_handlers import TABLES, note_room, price_room
+from tests.support.sample_schedules import sweep
 from tests.support.things import connect
 from worker.testing import bench
 
@@ -20,11 +22,11 @@ NEXT = "2026-03-02T01:00:00+00:00"  # two in the morning in Berlin
 
 @pytest.fixture
 async def nightly(database_url: str) -> AsyncIterator[Rooms]:
-    """A database in which the sample schedule is enrolled, at BEGIN."""
+    """A database in which the sample schedule is enrolled, at BEGIN, beside handlers of a table."""
     await stop_clock(database_url, BEGIN)
     async with await connect(database_url) as connection:
-        await connection.execute(TABLE)
-    async with bench(database_url, sweep) as opened:
+        await connection.execute(TABLES)
+    async with bench(database_url, note_room, price_room, sweep) as opened:
         yield Rooms(database_url, opened)
 
 
@@ -32,14 +34,19 @@ async def run(stage: Rooms, *arguments: str) -> Result:
     return await hearken(stage.url, *arguments, HEARKEN_HANDLERS=MODULE)
 
 
+async def status_of_sweep(stage: Rooms) -> dict[str, Any]:
+    (status,) = (one for one in (await run(stage, "status", "--json")).json if one["handler"] == "sweep")
+    return dict(status)
+
+
 async def test_status_tells_the_next_tick(nightly: Rooms) -> None:
     """For scripts when it is due and for how long one is owed, for people in a word."""
-    (status,) = (await run(nightly, "status", "--json")).json
+    status = await status_of_sweep(nightly)
     assert (status["handler"], status["topics"], status["behind"]) == ("sweep", ["tick/nightly"], 0)
     assert (status["next_due"], status["late"]) == (NEXT, 0.0)
     assert "nobody, next tick 2026-03-02 01:00 UTC" in (await run(nightly, "status")).out
     await stop_clock(nightly.url, utc("2026-03-02 01:02"))
-    (status,) = (await run(nightly, "status", "--json")).json
+    status = await status_of_sweep(nightly)
     assert (status["next_due"], status["late"]) == (NEXT, 120.0)
     assert "nobody, tick of 2026-03-02 01:00 UTC is owed for 2m" in (await run(nightly, "status")).out
 
@@ -60,7 +67,7 @@ async def test_ticks_are_listed_by_their_topic(nightly: Rooms) -> None:
     assert event["new"] == {"due": NEXT}
     unknown = await run(nightly, "events", "--topic", "tick/daily")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
-    assert "no such topic: tick/daily; known are tick/nightly" in unknown.err
+    assert "no such topic: tick/daily; known are public.rooms, tick/nightly" in unknown.err
 
 
 async def test_a_tick_is_replayed(nightly: Rooms) -> None:
@@ -79,7 +86,7 @@ async def test_a_paused_schedule_says_so(nightly: Rooms) -> None:
     assert "paused: closed" in (await run(nightly, "status")).out
     assert (await run(nightly, "resume", "sweep")).code == 0
     wrong = await run(nightly, "pause", "nightly", "--reason", "closed")
-    assert (wrong.code, wrong.err) == (2, "hearken: no such handler: nightly; known are sweep\n")
+    assert (wrong.code, wrong.err) == (2, "hearken: no such handler: nightly; known are note_room, price_room, sweep\n")
 
 
 async def test_migrate_tells_what_differs_and_mends_it(nightly: Rooms) -> None:
