@@ -2,7 +2,8 @@
 
 The rules are Debian cron's, as cronsim has them. At a clock change a schedule with a fixed hour and minute comes once:
 what falls into the missing hour comes right after it, what falls into the doubled hour comes the first time. One with a
-`*` in its minutes or hours goes by real time.
+`*` in its minutes or hours goes by real time. (Where clocks change by half an hour, on Lord Howe Island alone, cronsim
+leaves out a time of that day for some of the latter.)
 """
 
 from __future__ import annotations
