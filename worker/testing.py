@@ -7,6 +7,7 @@ async with bench(database_url, sync_room) as rooms:
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from worker.errors import UsageError
 from worker.metrics import Metrics
 from worker.migrate import migrate
 from worker.registry import Registry, registry
+from worker.requests import ask, sound
+from worker.runs import Run, find_run
 from worker.settings import Settings
 from worker.tables import read_table
 from worker.timetable import append_ticks
@@ -69,6 +72,23 @@ class Bench:
         async with self.connection.transaction():
             await append_ticks(self.connection, name, [time.astimezone(UTC)])
 
+    async def request(self, name: str, body: Mapping[str, Any] | None = None) -> Run:
+        """Ask the endpoint of that name as a POST does, and deliver; returns what became of it: `state`, `result`, ….
+
+        Raises UsageError for a name that none of the bench's handlers has, pydantic.ValidationError for the body.
+        """
+        served = {c.handler.endpoint.name: c.handler for c in self.consumers if c.handler.endpoint is not None}
+        if name not in served:
+            raise UsageError(f"no such endpoint: {name}; known are {', '.join(served) or 'none'}")
+        handler = served[name]
+        assert handler.endpoint is not None  # noqa: S101  # chosen by it
+        text = sound(handler.endpoint.body, json.dumps(body or {}))
+        asked = await ask(self.connection, handler, text, source="cli", alone=handler.endpoint.alone)
+        await self.drain()
+        run = await find_run(self.connection, asked.event_id)
+        assert run is not None  # noqa: S101  # it was made with its event
+        return run
+
     async def parked(self) -> list[DictRow]:
         """What has been put aside: handler, event_id, key, state, attempt, reason, …"""
         return await self.execute("select * from hearken.parked order by handler, event_id")
@@ -81,7 +101,7 @@ async def bench(
     resources: Mapping[Callable[..., Any], Any] | None = None,
     declared: Registry = registry,
 ) -> AsyncIterator[Bench]:
-    """Watch the tables of `handlers` (functions declared with `@on` or `@every`) in the database at `database_url`.
+    """Deliver to `handlers` (functions declared with `@on`, `@every`, `@endpoint`) from the database at `database_url`.
 
     resources  what `ctx.use` gives for each `@resource` factory
     declared   where the handlers were declared
