@@ -84,6 +84,8 @@ class BatchRunner:
             tell(report, self._handler, self._metrics)
 
     def _limit(self) -> int:
+        if self._handler.schedule is not None and self._handler.fold:
+            return self._handler.batch  # ticks have one key: however many there are, the newest is delivered
         return 1 if self._circuit.open else self._size
 
     async def _run_parked(self, connection: Connection) -> int:

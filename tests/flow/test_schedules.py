@@ -23,6 +23,7 @@ from worker.replay import Reason, choose_audience, replay
 from worker.settings import Settings
 from worker.testing import Bench, bench
 from worker.ticking import Ticker
+from worker.timetable import append_ticks
 
 BEGIN = utc("2026-03-01 10:00:30")
 MINUTELY = "* * * * *"
@@ -147,6 +148,14 @@ async def test_a_paused_handler_misses_what_its_policy_lets_it_miss(stage: Stage
     await stage.bench.drain()
     five = minutes(utc("2026-03-01 10:01"), 5)
     assert given.take() == [("newest", five[-1:]), ("every_one", five)]
+
+
+async def test_after_a_long_pause_the_newest_comes_alone(stage: Stage) -> None:
+    """Hundreds of ticks are one batch, whatever the size of others."""
+    due = minutes(utc("2026-03-01 10:01"), 900)
+    await append_ticks(stage.bench.connection, "newest", due)
+    await stage.bench.drain()
+    assert given.take() == [("newest", due[-1:])]
 
 
 async def test_a_newer_tick_takes_the_place_of_one_that_failed(stage: Stage) -> None:
