@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import pytest
 
-from tests.support.clock import minutes, set_clock, stop_clock, ticks, utc
-from tests.support.served import served
+from tests.support.clock import minutes, stop_clock, ticks, utc
 from tests.support.things import connect
 from worker import Change, Context, Park, Retry
 from worker.database import Database
-from worker.errors import DeclarationError, UsageError
 from worker.events import Filter, find_events
 from worker.pausing import pause, resume
 from worker.registry import Registry
@@ -193,41 +190,6 @@ async def test_a_replayed_tick_is_due_when_it_was(stage: Stage) -> None:
     assert given.take() == [("newest", [utc("2026-03-01 10:01")])]
 
 
-async def test_a_bench_ticks_by_name(stage: Stage) -> None:
-    """Due when it is told, in any zone, or now; a name or a time that cannot be is refused."""
-    await stage.bench.tick("hourly", datetime.fromisoformat("2026-03-01T12:00+01:00"))
-    await stage.bench.drain()
-    assert given.take() == [("in_time", [utc("2026-03-01 11:00")])]
-    before = datetime.now(UTC)
-    await stage.bench.tick("newest")
-    await stage.bench.drain()
-    ((_, (due,)),) = given.take()
-    assert due is not None
-    assert before <= due <= datetime.now(UTC)
-    with pytest.raises(UsageError, match="no such schedule: in_time; known are newest, every_one, hourly"):
-        await stage.bench.tick("in_time")
-    with pytest.raises(UsageError, match="has no time zone"):
-        await stage.bench.tick("newest", datetime(2026, 3, 1))  # noqa: DTZ001
-
-
-async def test_a_tick_has_no_row(database_url: str) -> None:
-    """Who asks for one is told what there is instead."""
-    registry, said = Registry(), []
-
-    @registry.every(MINUTELY)
-    async def ask(change: Change, ctx: Context) -> None:
-        with pytest.raises(DeclarationError) as refused:
-            await ctx.row(change)
-        said.append(str(refused.value))
-
-    async with bench(database_url, ask, declared=registry) as stage:
-        await stage.tick("ask")
-        await stage.drain()
-    assert said == [
-        "handler 'ask': tick/ask is no table, so this tick has no row for ctx.row: what it says is in change.new"
-    ]
-
-
 async def test_a_worker_without_schedules_asks_nothing() -> None:
     """Nor does its ticker: it is over at once, whatever the database."""
     database = Database(Settings.model_validate({"DATABASE_URL": "postgresql://nowhere.invalid/x"}))
@@ -252,24 +214,3 @@ async def test_a_schedule_that_this_machine_cannot_read_stops_no_other(stage: St
     assert await ticks(stage.url, "newest") == [utc("2026-03-01 10:01")]
     await stage.bench.execute("update hearken.schedules set tz = 'Mars/Olympus'")
     assert await stage.turn_at(utc("2026-03-01 10:02")) == math.inf
-
-
-async def test_a_running_worker_ticks_on_time(database_url: str) -> None:
-    """Woken by nothing but the time: the tick is delivered within moments of when it is due."""
-    registry = Registry()
-    called: list[tuple[datetime | None, datetime]] = []
-
-    @registry.every(MINUTELY, transactional=True)
-    async def note(changes: Sequence[Change], ctx: Context) -> None:
-        (row,) = await (await ctx.transaction.execute("select hearken.clock() as now")).fetchall()
-        called.extend((change.due, row["now"]) for change in changes)
-
-    await set_clock(database_url, utc("2026-03-01 10:00:57.5"))
-    async with served(database_url, registry) as worker:
-        (consumer,) = worker.app.consumers
-        async with asyncio.timeout(20):
-            while not called:
-                await consumer.progress.next.wait()
-    ((due, now),) = called
-    assert due == utc("2026-03-01 10:01")
-    assert timedelta(0) <= now - due < timedelta(seconds=5)  # a machine that is busy is late
