@@ -11,8 +11,8 @@ from tests.support.sample_handlers import WRITE
 from worker import Change, Context, every
 
 
-@every("0 2 * * *", tz="Europe/Berlin", name="nightly", transactional=True)
-async def sweep(changes: Sequence[Change], ctx: Context) -> None:
+@every("0 2 * * *", tz="Europe/Berlin", name="rooms.nightly", transactional=True)
+async def sweep_rooms(changes: Sequence[Change], ctx: Context) -> None:
     """Write every delivery down."""
     for change in changes:
         await ctx.transaction.execute(WRITE, (change.id, ctx.handler, change.key, change.replay_of))
