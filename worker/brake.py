@@ -112,7 +112,7 @@ async def judge(connection: AsyncConnection[Any], handler: Handler, batch: Batch
     Raises NotAllowed when the role may not count the table's rows.
     """
     window = batch.opened
-    if handler.transactional or not handler.brake or window is None or not _suspicious(handler, batch, most):
+    if window is None or not _watched_over(handler) or not _suspicious(handler, batch, most):
         return None
     seen = None
     for query in (COUNT, REMAINING) if handler.fold else (COUNT,):
@@ -120,6 +120,10 @@ async def judge(connection: AsyncConnection[Any], handler: Handler, batch: Batch
         if seen is None:
             break
     return seen
+
+
+def _watched_over(handler: Handler) -> bool:
+    return handler.brake and handler.subscription.is_table and not handler.transactional
 
 
 def _suspicious(handler: Handler, batch: Batch, most: int) -> bool:
