@@ -39,7 +39,8 @@ def read_phone(text: str | None, region: str) -> Phone | None:
     digits = _NOT_DIGITS.sub("", text or "")
     if len(digits) < TAIL:
         return None
-    found = _e164(text or "", region) or _e164(f"+{digits}", region)
+    # As the region dials it; or with a country code behind 00, or behind a plus that was left out.
+    found = _e164(text or "", region) or _e164(f"+{digits.removeprefix('00')}", region)
     if found is None and len(digits) > TAIL:
         return None
     return Phone(found, digits[-TAIL:])
