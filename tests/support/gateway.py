@@ -26,7 +26,7 @@ class Call:
 
 @dataclass
 class Fault:
-    """What is done to requests: each of them first waits `delay` seconds.
+    """What is done to requests: each first waits `delay` seconds; `late`: so long lies the answer about.
 
     status, headers, body  answered instead of asking PostgREST
     drop        the connection is cut without an answer
@@ -36,6 +36,7 @@ class Fault:
     """
 
     delay: float = 0.0
+    late: float = 0.0
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: str = '{"code": "57014", "message": "a value of somebody\'s"}'
@@ -55,6 +56,7 @@ class Gateway:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.most_at_once = 0
+        self.answers = 0
         self._now = 0
         self._upstream = upstream.url
         self._session = session
@@ -69,6 +71,11 @@ class Gateway:
         """Wait until there have been so many requests."""
         async with asyncio.timeout(20), self._news:
             await self._news.wait_for(lambda: len(self.calls) >= times)
+
+    async def answered(self, times: int) -> None:
+        """Wait until PostgREST has given so many answers, delivered or not."""
+        async with asyncio.timeout(20), self._news:
+            await self._news.wait_for(lambda: self.answers >= times)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """One request."""
@@ -103,6 +110,10 @@ class Gateway:
         address = f"{self._upstream}/{call.table}"
         async with self._session.get(address, params=request.rel_url.query, headers=headers) as found:
             body = await found.read()
+        async with self._news:
+            self.answers += 1
+            self._news.notify_all()
+        await asyncio.sleep(fault.late)
         about = {name: found.headers[name] for name in ("Content-Type", "Content-Range") if name in found.headers}
         if fault.cut:
             return await self._half(request, found.status, about, body)
