@@ -12,7 +12,7 @@ from typing import Any, LiteralString, Protocol
 
 from psycopg import errors
 from psycopg.rows import DictRow
-from psycopg.types.json import Json
+from psycopg.types.json import Jsonb
 
 from handlers.packages.client import Crm
 from handlers.packages.customers import customers_by_email, customers_by_phone
@@ -99,7 +99,7 @@ async def _keep(database: Connections, profile_id: str, match: Match) -> None:
         "customer": match.customer_id,
         "method": match.method,
         "confidence": match.confidence,
-        "candidates": Json([{"customer": c.customer.id, "agrees": c.agrees} for c in match.candidates]),
+        "candidates": Jsonb([{"customer": c.customer.id, "agrees": c.agrees} for c in match.candidates]),
     }
     async with database.connection() as connection:
         await connection.execute(_KEEP, values)

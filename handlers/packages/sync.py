@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
-from psycopg.types.json import Json
+from psycopg.types.json import Jsonb
 
 from handlers.packages.client import Crm
 from handlers.packages.customers import is_customer, packages_of
@@ -102,7 +102,7 @@ async def _check_customer(crm: Crm, customer_id: str) -> None:
 async def _copy(
     database: Connections, profile_id: str, customer_id: str, packages: Sequence[Package], at: datetime
 ) -> int:
-    rows = Json([package.model_dump(mode="json", exclude={"customer_id"}) for package in packages])
+    rows = Jsonb([package.model_dump(mode="json", exclude={"customer_id"}) for package in packages])
     values = {"packages": rows, "customer": customer_id, "profile": profile_id, "at": at}
     async with database.connection() as connection:
         counted = await (await connection.execute(_COPY, values)).fetchone()
