@@ -55,6 +55,13 @@ class Mapping:
     confidence: float | None
     match: Match | None = None
 
+    @property
+    def reason(self) -> str:
+        """Why there is no customer, for a person."""
+        if self.match is not None and self.match.ambiguous:
+            return "several customers of the CRM might be this profile"
+        return "no customer of the CRM fits this profile"
+
 
 async def get_or_create_mapping(crm: Crm, database: Connections, profile_id: str) -> Mapping | None:
     """The profile's mapping; None when there is no such profile. Raises the outcomes of `errors`."""
@@ -77,6 +84,12 @@ async def find_customer(crm: Crm, profile: Profile) -> Match:
     if not candidates:
         candidates = compare(profile, await customers_by_phone(crm, profile.phone_number), region)
     return choose(candidates)
+
+
+async def read_mapping(database: Connections, profile_id: str) -> Mapping | None:
+    """The mapping as it is stored, perhaps without a customer; None when there is no such profile."""
+    row = await _read(database, profile_id)
+    return None if row is None else _stored(row)
 
 
 async def read_profile(database: Connections, profile_id: str) -> Profile | None:

@@ -26,7 +26,7 @@ async def club(shared_postgres: EmbeddedPostgres, empty_database_url: str) -> As
 @asynccontextmanager
 async def watched(club: Club, *, on: bool = True) -> AsyncIterator[Bench]:
     """The two handlers over the club's database; `on`: with a CRM."""
-    async with bench(club.url, sync_profile, sync_booking, resources={crm: club.client if on else None}) as stage:
+    async with bench(club.url, sync_profile, sync_booking, resources={crm: club.link if on else None}) as stage:
         yield stage
 
 
@@ -146,16 +146,9 @@ async def test_without_a_crm_it_is_off(club: Club) -> None:
 MODULES = ["handlers.packages"]
 
 
-async def migrated(club: Club) -> None:
-    """What `hearken migrate` does, for the two handlers."""
-    async with watched(club):
-        pass
-
-
 async def test_a_worker_syncs_what_is_committed(club: Club) -> None:
     """A whole worker, told of the CRM by its environment."""
     profile = await club.profile(email="jane@example.com")
-    await migrated(club)
     where = {"CRM_SUPABASE_URL": club.gateway.url, "CRM_SUPABASE_KEY": club.gateway.key}
     async with start_worker(club.url, MODULES, None, **where) as worker, application(club.url) as db:
         await worker.said("working")
@@ -167,7 +160,6 @@ async def test_a_worker_syncs_what_is_committed(club: Club) -> None:
 
 async def test_a_worker_without_a_crm_says_so(club: Club) -> None:
     """And works: other systems need no CRM."""
-    await migrated(club)
     async with start_worker(club.url, MODULES) as worker:
         await worker.said("package sync is off: neither CRM_SUPABASE_URL nor CRM_SUPABASE_KEY is set")
         await worker.said("working")

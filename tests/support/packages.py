@@ -10,21 +10,24 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from handlers.packages import Crm
+from handlers.packages import Crm, Link
 from handlers.packages.mapping import Mapping, get_or_create_mapping
 from handlers.packages.sync import Synced, sync_packages
 from tests.support.crm import CrmServer, open_client, open_crm
 from tests.support.gateway import Gateway
 from tests.support.shop import open_database
-from worker import migrations
 from worker.database import Database
 from worker.dev.embedded import EmbeddedPostgres
+from worker.migrate import migrate
+from worker.registry import Registry, registry
 
 
 async def migrate_packages(url: str) -> None:
-    """Apply the files of schema/packages, and those of the engine."""
+    """What `hearken migrate` does, for handlers/packages alone."""
+    own = Registry()
+    own.handlers = {n: h for n, h in registry.handlers.items() if h.function.__module__.startswith("handlers.packages")}
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await migrations.apply(connection, migrations.find_migrations(["packages"]))
+        await migrate(connection, own)
 
 
 @dataclass
@@ -35,6 +38,11 @@ class Club:
     crm: CrmServer
     client: Crm
     database: Database
+
+    @property
+    def link(self) -> Link:
+        """What handlers use."""
+        return Link(self.client, self.database)
 
     @property
     def gateway(self) -> Gateway:
