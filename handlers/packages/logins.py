@@ -20,6 +20,8 @@ TIMEOUT = 100.0
 )
 async def sync_profile(change: Change, ctx: Context) -> None:
     """Sync the packages of a profile that has logged in."""
+    if change.op == "insert" and (change.new or {}).get("last_login_at") is None:
+        raise Skip("a new profile that has not logged in yet")
     if change.key is not None:
         await _sync(change.key, ctx)
 

@@ -52,6 +52,15 @@ async def test_a_first_login_is_an_insert(club: Club) -> None:
     assert await club.live() == {"70", "71"}
 
 
+async def test_an_import_of_profiles_asks_nothing(club: Club) -> None:
+    """They have not logged in: thousands of new rows are not thousands of questions."""
+    async with watched(club) as stage:
+        await stage.execute("insert into public.profiles (email) values ('jane@example.com')")
+        await stage.drain()
+        assert await stage.parked() == []
+    assert club.gateway.calls == []
+
+
 async def test_a_booking_brings_the_packages(club: Club) -> None:
     """Of the profile that has booked; a guest's booking brings nothing, and is no failure."""
     profile = await club.mapped(7)
@@ -149,8 +158,7 @@ MODULES = ["handlers.packages"]
 async def test_a_worker_syncs_what_is_committed(club: Club) -> None:
     """A whole worker, told of the CRM by its environment."""
     profile = await club.profile(email="jane@example.com")
-    where = {"CRM_SUPABASE_URL": club.gateway.url, "CRM_SUPABASE_KEY": club.gateway.key}
-    async with start_worker(club.url, MODULES, None, **where) as worker, application(club.url) as db:
+    async with start_worker(club.url, MODULES, None, **club.environment) as worker, application(club.url) as db:
         await worker.said("working")
         await db.execute("update public.profiles set last_login_at = now() where id = %s", (profile,))
         assert (await worker.said("synced"))["packages"] == 2

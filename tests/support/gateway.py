@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -62,10 +62,15 @@ class Gateway:
         self._session = session
         self._delay = delay
         self._news = asyncio.Condition()
+        self._patience = asyncio.Event()
 
     def fault(self, fault: Fault) -> None:
         """Add a fault; the first that fits a request is done to it."""
         self.faults.append(fault)
+
+    def release(self) -> None:
+        """Let nobody wait for a delay any more."""
+        self._patience.set()
 
     async def asked(self, times: int) -> None:
         """Wait until there have been so many requests."""
@@ -97,7 +102,10 @@ class Gateway:
         return fault
 
     async def _answer(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse:
-        await asyncio.sleep(self._delay + fault.delay)
+        await asyncio.sleep(self._delay)
+        if fault.delay:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._patience.wait(), fault.delay)
         if fault.drop:
             return self._hang_up(request)
         if fault.status is not None:

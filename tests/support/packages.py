@@ -21,13 +21,32 @@ from worker.dev.embedded import EmbeddedPostgres
 from worker.migrate import migrate
 from worker.registry import Registry, registry
 
+PACKAGE = "handlers.packages"
+MANY = """
+with made as (insert into public.profiles (name) select 'Member ' || i from generate_series(1, {n}) i returning id)
+insert into public.crm_customer_mapping (profile_id, crm_customer_id, match_method)
+select id, row_number() over (order by id), 'manual' from made
+"""
+THEIRS = """
+insert into customers (id) select i from generate_series(1, {n}) i;
+insert into packages (id, customer_id, package_name) select i * 10 + j, i, 'Gold'
+from generate_series(1, {n}) i, generate_series(1, 2) j
+"""
+
+
+def own_registry() -> Registry:
+    """What is declared in handlers/packages alone."""
+    own = Registry()
+    own.handlers = {n: h for n, h in registry.handlers.items() if h.function.__module__.startswith(PACKAGE)}
+    own.resources = [r for r in registry.resources if r.factory.__module__.startswith(PACKAGE)]
+    own.checks = [c for c in registry.checks if c.check.__module__.startswith(PACKAGE)]
+    return own
+
 
 async def migrate_packages(url: str) -> None:
-    """What `hearken migrate` does, for handlers/packages alone."""
-    own = Registry()
-    own.handlers = {n: h for n, h in registry.handlers.items() if h.function.__module__.startswith("handlers.packages")}
+    """What `hearken migrate` does for it."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await migrate(connection, own)
+        await migrate(connection, own_registry())
 
 
 @dataclass
@@ -73,6 +92,16 @@ class Club:
             str(customer),
         )
         return profile
+
+    async def fill(self, n: int) -> None:
+        """So many profiles, the first of them customer 1 and so on, with two packages each."""
+        await self.execute(MANY.format(n=n))
+        await self.crm.execute(THEIRS.format(n=n))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a process to the CRM."""
+        return {"CRM_SUPABASE_URL": self.gateway.url, "CRM_SUPABASE_KEY": self.gateway.key}
 
     async def map(self, profile: str) -> Mapping:
         """Its mapping, made if there is none."""
