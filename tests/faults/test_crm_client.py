@@ -128,11 +128,11 @@ async def test_a_slow_answer_is_not_waited_for(crm: CrmServer) -> None:
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("in_words", [False, True])
-async def test_retry_after_is_obeyed_when_it_is_short(client: Crm, crm: CrmServer, in_words: bool) -> None:
+@pytest.mark.parametrize(("status", "in_words"), [(429, False), (429, True), (503, False)])
+async def test_retry_after_is_obeyed_when_it_is_short(client: Crm, crm: CrmServer, status: int, in_words: bool) -> None:
     """Nobody asks before the CRM said, in seconds or as a date."""
     then = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-    crm.gateway.fault(Fault(status=429, headers={"Retry-After": then if in_words else "0.5"}))
+    crm.gateway.fault(Fault(status=status, headers={"Retry-After": then if in_words else "0.5"}))
     await ids(client)
     first, second, *_ = crm.gateway.calls
     assert second.at - first.at >= 0.49

@@ -64,6 +64,14 @@ async def test_an_address_is_text_and_no_pattern(club: Club, email: str) -> None
     assert (await club.map(profile)).customer_id == "7"
 
 
+async def test_a_namesake_with_a_longer_address_hides_nobody(club: Club) -> None:
+    """The CRM gives it in answer to the wide question about the address; the number is asked for all the same."""
+    await club.crm.customer(7, email="sajane@example.com", name="Jane Doe")
+    await club.crm.customer(8, phone="0812345678")
+    profile = await club.profile(email="jane@example.com", name="Jane Doe", phone_number="0812345678")
+    assert (await club.map(profile)).customer_id == "8"
+
+
 async def test_two_customers_are_recorded_and_none_is_chosen(club: Club) -> None:
     """With what each agrees in; the next attempt finds the one that a person has left."""
     await club.crm.customer(7, phone="0812345678", name="Jane Doe")
