@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import dict_row
 
 from worker.database import CLUSTER
+from worker.declaration import of_engine
 from worker.errors import DatabaseError
 from worker.ringing import ring
 
@@ -61,7 +62,10 @@ MOVE: LiteralString = (
 
 @dataclass(frozen=True)
 class Rebased:
-    """The cursors taken over (handler, shard), and how many events were appended again for each handler."""
+    """The cursors taken over (handler, shard), and how many events were appended again for each handler.
+
+    The engine's own handlers are not counted.
+    """
 
     cursors: list[tuple[str, int]]
     appended: dict[str, int]
@@ -89,9 +93,10 @@ async def rebase(connection: AsyncConnection[Any]) -> Rebased:
             await cursor.execute(SETTLE, position)
             await cursor.execute(MOVE, position)
         await ring(connection, {row["topic"] for row in appended})
-    counts: Counter[str] = Counter({handler: 0 for handler, _ in cursors})
+    counts: Counter[str] = Counter({handler: 0 for handler, _ in cursors if not of_engine(handler)})
     for row in appended:
-        counts[row["handler"]] += row["events"]
+        if row["handler"] in counts:
+            counts[row["handler"]] += row["events"]
     return Rebased(cursors, dict(counts))
 
 

@@ -22,6 +22,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "paused": ("select",),
     "effects": ("select", "insert", "update"),
     "schedules": ("select",),
+    "canary": ("select", "insert", "update", "delete"),
 }
 # A worker that has schedules appends their ticks, and one with endpoints what it is asked; both keep what became of it.
 NEEDED_TO_RUN: dict[str, tuple[str, ...]] = {
