@@ -54,13 +54,15 @@ DROP = sql.SQL("drop table {}")
 
 STRANGERS: LiteralString = "select handler from hearken.cursors where cluster <> " + CLUSTER + " limit 1"
 # Read as a window is (see `log`): two index ranges. The order by keeps the planner from a sequential scan, which looks
-# cheap to it, since it expects a row to be there.
+# cheap to it, since it expects a row to be there. What the engine's own handlers have yet to see keeps nothing: the
+# canary may have been turned off before its last event was delivered.
 UNPASSED = sql.SQL("""
 select c.handler from hearken.cursors c cross join unnest(c.topics) t (topic) cross join lateral (
     (select from {partition} e where e.topic = t.topic and e.tx >= pg_snapshot_xmax(c.done) order by e.tx limit 1)
     union all
     (select from {partition} e
      where e.topic = t.topic and e.tx = any(array(select pg_snapshot_xip(c.done))) limit 1)) unseen
+where c.handler not like 'hearken.%'
 union
 select p.handler from hearken.parked p
 where exists (select from {partition} e where e.topic = p.topic and e.id = p.event_id)
@@ -72,7 +74,8 @@ delete from hearken.events_default where ctid = any(array(
     select e.ctid from hearken.events_default e
     where e.at < now() - make_interval(days => %s)
       and not exists (select from hearken.cursors c
-                      where e.topic = any(c.topics) and not pg_visible_in_snapshot(e.tx, c.done))
+                      where c.handler not like 'hearken.%%'
+                        and e.topic = any(c.topics) and not pg_visible_in_snapshot(e.tx, c.done))
       and not exists (select from hearken.parked p where p.topic = e.topic and p.event_id = e.id)
     limit 5000))
 """
@@ -103,7 +106,7 @@ async def missing_partitions(connection: AsyncConnection[Any]) -> list[Partition
     async with connection.cursor(row_factory=scalar_row) as cursor:
         (today,) = await (await cursor.execute(TODAY)).fetchall()
     wanted = [Partition(today + timedelta(days=n)) for n in range(AHEAD + 1)]
-    there = await _partitions(connection)
+    there = await partitions(connection)
     return [partition for partition in wanted if partition not in there]
 
 
@@ -125,7 +128,7 @@ async def drop_partitions(connection: AsyncConnection[Any], days: int) -> list[P
         (today,) = await (await cursor.execute(TODAY)).fetchall()
         if strangers := await (await cursor.execute(STRANGERS)).fetchall():
             raise DatabaseError(f"the cursor of {strangers[0]} is from another database: run `hearken rebase`")
-    old = [p for p in await _partitions(connection) if p.day < today - timedelta(days=days)]
+    old = [p for p in await partitions(connection) if p.day < today - timedelta(days=days)]
     return [partition for partition in old if await _drop(connection, partition)]
 
 
@@ -137,7 +140,8 @@ async def sweep_default(connection: AsyncConnection[Any], days: int) -> int:
     return deleted
 
 
-async def _partitions(connection: AsyncConnection[Any]) -> list[Partition]:
+async def partitions(connection: AsyncConnection[Any]) -> list[Partition]:
+    """Those of single days that are there, the oldest first."""
     async with connection.cursor(row_factory=scalar_row) as cursor:
         names = await (await cursor.execute(PARTITIONS)).fetchall()
     return [Partition(datetime.strptime(name, "events_%Y%m%d").replace(tzinfo=UTC).date()) for name in names]
@@ -146,7 +150,7 @@ async def _partitions(connection: AsyncConnection[Any]) -> list[Partition]:
 async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
     try:
         async with connection.transaction():
-            if not await _is_ours(connection) or partition in await _partitions(connection):
+            if not await _is_ours(connection) or partition in await partitions(connection):
                 return False
             await connection.execute(PATIENCE)
             for statement in partition.statements():
@@ -159,7 +163,7 @@ async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
 
 async def _drop(connection: AsyncConnection[Any], partition: Partition) -> bool:
     async with connection.transaction():
-        if not await _is_ours(connection) or partition not in await _partitions(connection):
+        if not await _is_ours(connection) or partition not in await partitions(connection):
             return False
         async with connection.cursor(row_factory=scalar_row) as cursor:
             await cursor.execute(UNPASSED.format(partition=partition.identifier))

@@ -1,0 +1,20 @@
+"""Whether the role of DATABASE_URL may do what a worker does."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from worker.doctor.finding import Finding, fine, unknown
+from worker.doctor.patient import Patient
+from worker.rights import require_rights
+
+MIGRATED: LiteralString = "select to_regnamespace('hearken') is not null as migrated"
+
+
+async def look(patient: Patient) -> list[Finding]:
+    """Raises NotAllowed with the GRANT statements that are wanting."""
+    if not (await patient.row(MIGRATED))["migrated"]:
+        return [unknown("rights", "not known before `hearken migrate`")]
+    async with patient.connection() as connection:
+        await require_rights(connection, patient.registry.handlers.values())
+    return [fine("rights", "the role may do a worker's work")]
