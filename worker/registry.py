@@ -53,15 +53,16 @@ class Registry:
         timeout: float = 60.0,
         attempts: int = 12,
         formerly: str | None = None,
+        plans: bool = False,
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as a handler of the table `topic` ("schema.table").
 
         watch     columns whose change makes an event (default: all); the others alone make none
-        exclude   columns that never enter the log
-        ops       of insert, update, delete, truncate
+        exclude   columns that never enter the log; ops: of insert, update, delete, truncate
         fold      level-triggered: only a key's newest event counts, and it replaces a parked older one
         transactional  called with (changes, ctx) and the batch's transaction, instead of (change, ctx)
         formerly  the name this handler had before; its cursor and parked events are taken over
+        plans     it can be previewed (`hearken replay --dry-run`): it asks `ctx.planning`, see `Context`
         Raises DeclarationError.
         """
         if not isinstance(topic, str):
@@ -81,6 +82,7 @@ class Registry:
                     timeout=timeout,
                     attempts=attempts,
                     formerly=formerly,
+                    plans=plans,
                 )
             )
             return function
