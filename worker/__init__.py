@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from worker.errors import CheckFailed
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
     from worker.plans import Planned
+    from worker.reconciling import Mending, reconcile
     from worker.registry import endpoint, every, on, readiness, resource
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
@@ -36,6 +37,7 @@ else:
         "Context": "context",
         "Database": "database",
         "Drift": "drift",
+        "Mending": "reconciling",
         "Park": "outcomes",
         "Planned": "plans",
         "Retry": "outcomes",
@@ -47,6 +49,7 @@ else:
         "every": "registry",
         "on": "registry",
         "readiness": "registry",
+        "reconcile": "reconciling",
         "reconciler": "drift",
         "resource": "registry",
     }
@@ -68,6 +71,7 @@ __all__ = [
     "Context",
     "Database",
     "Drift",
+    "Mending",
     "Park",
     "Planned",
     "Retry",
@@ -79,6 +83,7 @@ __all__ = [
     "every",
     "on",
     "readiness",
+    "reconcile",
     "reconciler",
     "resource",
 ]
