@@ -11,7 +11,7 @@
     │   ├── NotAllowed         the role of DATABASE_URL lacks rights: the message holds the GRANTs
     │   └── Unsupported        this server cannot carry the log (too old, read-only, a pooler)
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
-    ├── AlreadyRunning         another process is at the same work, which must not be done twice
+    ├── InProgress             another process is at the same work, which must not be done twice
     ├── CheckFailed            a readiness check: what is wrong and what to do
     ├── RequestRefused         an HTTP request is answered with a status and what is wrong with it
     ├── KeyTaken               an Idempotency-Key was used before, for something else
@@ -70,7 +70,7 @@ class ClaimLost(HearkenError):
     """The cursor is not as it was read; someone else settled. Nothing of this batch is kept."""
 
 
-class AlreadyRunning(HearkenError):
+class InProgress(HearkenError):
     """Another process is at exactly this work."""
 
 
