@@ -14,6 +14,7 @@ from typing import get_args
 import click
 
 from worker.change import Op
+from worker.cli.output import printable
 from worker.cli.session import connected, load_handlers, open_database
 from worker.cli.times import check_range, moment
 from worker.database import Connection
@@ -62,7 +63,7 @@ def events(
 async def _list(wanted: Filter, limit: int, *, rows: bool) -> AsyncIterator[Event]:
     registry = load_handlers()
     async with connected(registry, "events") as connection:
-        found = await find_events(connection, await _with_topics(connection, registry, wanted), limit=limit, rows=rows)
+        found = await find_events(connection, await with_topics(connection, registry, wanted), limit=limit, rows=rows)
     for event in found:
         yield event
 
@@ -70,7 +71,7 @@ async def _list(wanted: Filter, limit: int, *, rows: bool) -> AsyncIterator[Even
 async def _follow(wanted: Filter, limit: int, *, rows: bool) -> AsyncIterator[Event]:
     registry = load_handlers()
     async with connected(registry, "events") as connection:
-        wanted = await _with_topics(connection, registry, wanted)
+        wanted = await with_topics(connection, registry, wanted)
         async with _ringing(registry, wanted) as doorbell:
             async for event in follow_events(connection, doorbell, wanted, last=limit, rows=rows):
                 yield event
@@ -87,7 +88,7 @@ async def _ringing(registry: Registry, wanted: Filter) -> AsyncIterator[Doorbell
         await asyncio.gather(listening, return_exceptions=True)
 
 
-async def _with_topics(connection: Connection, registry: Registry, wanted: Filter) -> Filter:
+async def with_topics(connection: Connection, registry: Registry, wanted: Filter) -> Filter:
     """The filter with every topic where none is named. Raises UsageError for one that is unknown."""
     declared = {topic for handler in registry.handlers.values() for topic in handler.topics}
     known = sorted(declared.union(await known_topics(connection)))
@@ -125,7 +126,7 @@ def _as_text(event: Event) -> str:
         f"{event.id:>8}",
         f"{event.op:<8}",
         event.topic,
-        "-" if event.key is None else _printable(event.key),
+        "-" if event.key is None else printable(event.key),
     ]
     if event.replay_of is not None:
         facts.append(f"replay of {event.replay_of}")
@@ -133,7 +134,7 @@ def _as_text(event: Event) -> str:
         facts.append(f"for {', '.join(event.target)}")
     if event.origin is not None:
         facts.append(f"by {event.origin}")
-    facts += [f"{name} {_printable(document)}" for name, document in _documents(event).items()]
+    facts += [f"{name} {printable(document)}" for name, document in _documents(event).items()]
     return "  ".join(facts)
 
 
@@ -141,8 +142,3 @@ def _documents(event: Event) -> dict[str, str]:
     """What the event has of note, old and new, as JSON on one line: a line break in JSON is never in a string."""
     documents = {"note": event.note_json, "old": event.old_json, "new": event.new_json}
     return {name: re.sub("[\r\n]", " ", text) for name, text in documents.items() if text is not None}
-
-
-def _printable(text: str) -> str:
-    """A key or a document is whatever an application wrote; what would steer the terminal is shown escaped."""
-    return text if text.isprintable() else json.dumps(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import math
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -90,7 +91,12 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(f"{question} There is no terminal to ask on: confirm with --yes")
-    click.confirm(question, abort=True, err=True)
+    # asyncio's own way with Ctrl-C would let a question wait for an answer first.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        click.confirm(question, abort=True, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def operator() -> str:
