@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("drain", "latency", "writers", "memory", "stripe")
+NAMES = ("drain", "latency", "replay", "writers", "memory", "stripe")
 
 
 def main(wanted: list[str]) -> None:
