@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from worker.change import Change
     from worker.context import Context
     from worker.database import Database
+    from worker.drift import Drift, Standing, reconciler
     from worker.errors import CheckFailed
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
+    from worker.plans import Planned
+    from worker.reconciling import Mending, reconcile
     from worker.registry import diagnosis, endpoint, every, on, readiness, resource
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
@@ -34,16 +37,22 @@ else:
         "CheckFailed": "errors",
         "Context": "context",
         "Database": "database",
+        "Drift": "drift",
+        "Mending": "reconciling",
         "Park": "outcomes",
+        "Planned": "plans",
         "Retry": "outcomes",
         "Skip": "outcomes",
         "Snooze": "outcomes",
+        "Standing": "drift",
         "Unavailable": "outcomes",
         "diagnosis": "registry",
         "endpoint": "registry",
         "every": "registry",
         "on": "registry",
         "readiness": "registry",
+        "reconcile": "reconciling",
+        "reconciler": "drift",
         "resource": "registry",
     }
 
@@ -63,15 +72,21 @@ __all__ = [
     "CheckFailed",
     "Context",
     "Database",
+    "Drift",
+    "Mending",
     "Park",
+    "Planned",
     "Retry",
     "Skip",
     "Snooze",
+    "Standing",
     "Unavailable",
     "diagnosis",
     "endpoint",
     "every",
     "on",
     "readiness",
+    "reconcile",
+    "reconciler",
     "resource",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from worker import effects, runs
 from worker.change import Change, Row
 from worker.database import Connection, Database
 from worker.errors import DeclarationError
+from worker.plans import Plan, Planned
 from worker.tables import Table
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Context:
     """One delivery's surroundings.
 
     handler      the handler's name
+    services     what the process has: for the engine's own functions, such as `reconcile`
     log          a structlog logger; event id, handler, key and attempt are bound by the engine
     """
 
@@ -49,16 +51,22 @@ class Context:
         *,
         transaction: Connection | None = None,
         claim: Connection | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.handler = handler
-        self._services = services
+        self.services = services
         self._transaction = transaction
         self._claim = claim
         self._told_at: dict[int, float] = {}
+        self._plan = plan
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
 
     def __repr__(self) -> str:
         return f"Context(handler={self.handler!r})"
+
+    def named(self, handler: str) -> Context:
+        """A context of the same process for reading in another handler's name."""
+        return Context(handler, self.services)
 
     @property
     def transaction(self) -> Connection:
@@ -71,14 +79,14 @@ class Context:
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection of its own, in autocommit, rows as dicts. What it writes makes no events for this handler."""
-        return self._services.database.connection(origin=self.handler)
+        return self.services.database.connection(origin=self.handler)
 
     async def row(self, change: Change) -> Row | None:
         """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
 
         Raises DeclarationError for what is no change of a row, such as a tick.
         """
-        table = self._services.tables.get(change.topic)
+        table = self.services.tables.get(change.topic)
         if table is None:
             raise DeclarationError(
                 f"handler {self.handler!r}: {change.topic} is no table, so this {change.op} has no row for ctx.row:"
@@ -89,26 +97,42 @@ class Context:
         query, values = row_query(table, change.key)
         if self._transaction is not None:
             return await _first(self._transaction, query, values)
-        async with self._services.database.connection() as connection:
+        async with self.services.database.connection() as connection:
             return await _first(connection, query, values)
 
     def use(self, resource: Callable[..., AsyncIterator[T]]) -> T:
         """The process-wide value of a `@resource` factory."""
-        value: T = self._services.resources[resource]
+        value: T = self.services.resources[resource]
         return value
+
+    @property
+    def planning(self) -> bool:
+        """Whether this is a preview: a handler declared with `plans=True` then looks as ever, and instead of writing
+        anything calls `plan` with what it would do outside.
+        """
+        return self._plan is not None
+
+    def plan(self, action: str, effects: Iterable[Planned]) -> None:
+        """Say what would be done outside, in a word ("create", "archive") and write by write."""
+        if self._plan is None:
+            raise DeclarationError(f"handler {self.handler!r} calls ctx.plan() where ctx.planning is false")
+        self._plan.action = action
+        self._plan.effects.extend(effects)
 
     def effect(
         self, change: Change, step: str, params: Mapping[str, Any]
     ) -> AbstractAsyncContextManager[effects.Effect]:
-        """Record one write to an outside system; see `effects`."""
-        return effects.record(self._services.database, self.handler, change, step, params, self._claim)
+        """Record one write to an outside system; see `effects`. Raises DeclarationError in a preview."""
+        if self._plan is not None:
+            raise DeclarationError(f"handler {self.handler!r} begins {step!r} in a preview: ask ctx.planning before")
+        return effects.record(self.services.database, self.handler, change, step, params, self._claim)
 
     async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
         """Say how far the run of a tick or request is, for whoever watches; kept at most twice a second."""
         now = time.monotonic()
         if now - self._told_at.get(change.id, 0.0) >= PROGRESS_EVERY or done == total:
             self._told_at[change.id] = now
-            await runs.tell_progress(self._services.database, change.id, {"done": done, "total": total, "text": text})
+            await runs.tell_progress(self.services.database, change.id, {"done": done, "total": total, "text": text})
 
 
 def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:

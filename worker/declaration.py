@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class Handler:
     brake: bool = True
     schedule: Schedule | None = None
     endpoint: Endpoint | None = None
+    plans: bool = False
 
     @property
     def topics(self) -> list[str]:
@@ -93,12 +94,29 @@ def check_handler(handler: Handler) -> None:
         _check_active(handler)
 
 
+def check_beside(handler: Handler, known: Mapping[str, Handler]) -> None:
+    """Raises DeclarationError when the handler cannot be beside those that are declared already."""
+    if (same := known.get(handler.name)) is not None:
+        places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (same, handler))
+        raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
+    for one in known.values():
+        if not handler.subscription.is_table and one.topics == handler.topics:
+            raise refuse(handler.name, f"handler {one.name!r} hears {handler.topics[0]} too: choose another name")
+        if handler.endpoint and one.endpoint and one.endpoint.path == handler.endpoint.path:
+            raise refuse(handler.name, f"handler {one.name!r} has the path {one.endpoint.path} too: choose another")
+    for one in (handler, *known.values()):
+        if one.formerly in {handler.name, *known}:
+            raise refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
+
+
 def _check_limits(handler: Handler) -> None:
     for option in ("concurrency", "shards", "batch", "timeout", "attempts"):
         if getattr(handler, option) <= 0:
             raise refuse(handler.name, f"{option}= must be more than 0, not {getattr(handler, option)}")
     if handler.fold and handler.transactional and handler.subscription.is_table:
         raise refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
+    if handler.plans and not handler.fold:
+        raise refuse(handler.name, "plans= is for level-triggered handlers: declare fold=True too")
 
 
 def _check_function(handler: Handler) -> None:

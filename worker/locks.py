@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 
 def _key(*words: object) -> int:
@@ -34,3 +35,18 @@ def migration_lock() -> int:
 def retention_lock() -> int:
     """Held by the one transaction that is making or dropping a partition."""
     return _key("retention")
+
+
+def backfill_lock(topic: str, condition: str | None, handlers: Iterable[str] | None) -> int:
+    """Held by the process that is running this backfill."""
+    return _key("backfill", topic, condition, None if handlers is None else sorted(handlers))
+
+
+def reconcile_lock(name: str) -> int:
+    """Held by the process that is finding and mending this system's drift."""
+    return _key("reconcile", name)
+
+
+def replay_lock(run: int) -> int:
+    """Held by the one session that is appending the events of a replay."""
+    return _key("replay", run)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from worker.canary.returning import CANARY
 from worker.cron import CatchUp
-from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
+from worker.declaration import CHANGES, Handler, check_beside, check_handler, subscribe
 from worker.endpoints import Endpoint, NoBody, reading, requested
 from worker.errors import DeclarationError
 from worker.schedules import scheduled
 from worker.systems import Check, Diagnosis, Factory, Readiness, Resource, StandIn, StandInFactory, import_modules
+
+if TYPE_CHECKING:
+    from worker.drift import Reconciler
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 
@@ -39,6 +42,7 @@ class Registry:
         self.stand_ins: list[StandIn] = []
         self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
         self.commands: list[Any] = []
+        self.reconcilers: dict[str, Reconciler] = {}  # filled by `drift`
 
     def on(
         self,
@@ -57,6 +61,7 @@ class Registry:
         formerly: str | None = None,
         active: str | None = None,
         brake: bool = True,
+        plans: bool = False,
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as a handler of the table `topic` ("schema.table"). Raises DeclarationError.
 
@@ -65,10 +70,12 @@ class Registry:
         fold      level-triggered: only a key's newest event counts, and it replaces a parked older one
         transactional  called with (changes, ctx) and the batch's transaction, instead of (change, ctx)
         formerly  the name this handler had before; its cursor and parked events are taken over
-        active    a column whose turning false or null counts as a delete for the brake
-        brake     False for an external handler of a table that loses many rows as a matter of course
+        active    a column whose turning false or null counts as a delete for the brake; brake=False does without it
+        plans     it can be previewed (`hearken replay --dry-run`): it asks `ctx.planning`, see `Context`
         """
         _require_table(topic)
+        limits: dict[str, Any] = {"concurrency": concurrency, "shards": shards, "batch": batch}
+        limits |= {"timeout": timeout, "attempts": attempts}
 
         def declare(function: Function) -> Function:
             self._add(
@@ -78,13 +85,10 @@ class Registry:
                     subscription=subscribe(function.__name__, topic, watch, exclude, ops, active),
                     fold=fold,
                     transactional=transactional,
-                    concurrency=concurrency,
-                    shards=shards,
-                    batch=batch,
-                    timeout=timeout,
-                    attempts=attempts,
                     formerly=formerly,
                     brake=brake,
+                    plans=plans,
+                    **limits,
                 )
             )
             return function
@@ -156,18 +160,7 @@ class Registry:
 
     def _add(self, handler: Handler) -> None:
         check_handler(handler)
-        known = self.handlers.get(handler.name)
-        if known is not None:
-            places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (known, handler))
-            raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
-        for one in self.handlers.values():
-            if not handler.subscription.is_table and one.topics == handler.topics:
-                raise refuse(handler.name, f"handler {one.name!r} hears {handler.topics[0]} too: choose another name")
-            if handler.endpoint and one.endpoint and one.endpoint.path == handler.endpoint.path:
-                raise refuse(handler.name, f"handler {one.name!r} has the path {one.endpoint.path} too: choose another")
-        for one in (handler, *self.handlers.values()):
-            if one.formerly in {handler.name, *self.handlers}:
-                raise refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
+        check_beside(handler, self.handlers)
         self.handlers[handler.name] = handler
 
     def resource(self, factory: Factory) -> Factory:

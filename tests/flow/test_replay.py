@@ -9,12 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.replays import replay_again
 from worker.change import Change
+from worker.choice import Choice, take_snapshot
 from worker.context import Context
 from worker.errors import UsageError
-from worker.events import Filter, find_events
+from worker.events import Filter
 from worker.registry import Registry
-from worker.replay import Reason, Replayed, choose_audience, replay
+from worker.replay import Reason, append, begin, choose_audience
 from worker.testing import Bench, bench
 
 declared = Registry()
@@ -43,10 +45,9 @@ async def rooms(database_url: str) -> AsyncIterator[Bench]:
         yield opened
 
 
-async def again(rooms: Bench, ids: list[int], *names: str) -> Replayed:
-    events = await find_events(rooms.connection, Filter([TOPIC], ids=ids), limit=len(ids))
-    audience = await choose_audience(rooms.connection, declared.handlers, names, [TOPIC])
-    return await replay(rooms.connection, events, audience, Reason("me@here", "it was lost"))
+async def again(rooms: Bench, ids: list[int], *names: str) -> dict[str, int]:
+    """Replay them; returns how many events each handler is given."""
+    return await replay_again(rooms.connection, declared.handlers, TOPIC, ids, *names)
 
 
 async def test_the_note_of_the_change_is_kept_beside_the_reason(rooms: Bench) -> None:
@@ -58,7 +59,7 @@ async def test_the_note_of_the_change_is_kept_beside_the_reason(rooms: Bench) ->
     given.clear()
     await again(rooms, [1, 2, 3])
     await rooms.drain()
-    said = {"replay": {"by": "me@here", "reason": "it was lost"}}
+    said = {"replay": {"run": 4, "by": "me@here", "reason": "it was lost"}}
     assert [note for _, _, note in given] == [{"by": "ann", **said}, {"note": "by hand", **said}, said]
 
 
@@ -79,8 +80,8 @@ async def test_a_handlers_own_change_comes_back_only_when_it_is_chosen(rooms: Be
     await rooms.execute("select set_config('hearken.origin', 'listen', false)")
     await rooms.execute("insert into rooms values (1)")
     await rooms.execute("update rooms set price = 1")
-    assert (await again(rooms, [2])).handlers == {"listen": 0, "reprice": 1}
-    assert (await again(rooms, [2], "listen")).handlers == {"listen": 1}
+    assert await again(rooms, [2]) == {"listen": 0, "reprice": 1}
+    assert await again(rooms, [2], "listen") == {"listen": 1}
     await rooms.drain()
     assert [(handler, of) for handler, of, _ in given] == [("listen", 2), ("reprice", None), ("reprice", 2)]
 
@@ -94,3 +95,35 @@ async def test_events_that_nobody_asked_for_are_not_replayed(rooms: Bench) -> No
     with pytest.raises(UsageError, match="no handler asks"):
         await again(rooms, [1])
     assert await rooms.execute("select count(*) as events from hearken.events") == [{"events": 1}]
+
+
+async def test_what_was_in_flight_when_it_was_chosen_is_no_part_of_it(rooms: Bench, database_url: str) -> None:
+    """Its id is among the chosen ones, and its handlers hear of it as of any new change: nobody replays it."""
+    async with await psycopg.AsyncConnection.connect(database_url) as slow:
+        await slow.execute("insert into rooms values (1)")
+        await rooms.execute("insert into rooms values (2)")
+        audience = await choose_audience(rooms.connection, declared.handlers, (), [TOPIC])
+        snapshot = await take_snapshot(rooms.connection)
+        choice = Choice(Filter([TOPIC]), audience.handlers, audience.named, dead=False, snapshot=snapshot)
+        run = await begin(rooms.connection, choice, Reason("me@here"), {})
+        await slow.commit()
+    chunk = await append(rooms.connection, run, 0, 100)
+    assert chunk is not None
+    assert [event["replay_of"] for event in chunk.events] == [2]
+
+
+async def test_it_counts_what_handlers_are_then_given(rooms: Bench) -> None:
+    """For each of the operations, columns and origins: the count before is the number of deliveries after."""
+    await rooms.execute("insert into rooms values (1, 'blue', 10), (2, 'red', 20)")
+    await rooms.execute("update rooms set name = 'x'")
+    await rooms.execute("update rooms set price = 3 where id = 1")
+    await rooms.execute("select set_config('hearken.origin', 'reprice', false)")
+    await rooms.execute("update rooms set price = 4")
+    await rooms.execute("delete from rooms")
+    await rooms.drain()
+    for names in ((), ("reprice",), ("listen", "reprice")):
+        given.clear()
+        counted = await again(rooms, [1, 2, 3, 4, 5, 6, 7, 8, 9], *names)
+        assert sum(counted.values()) > 0
+        await rooms.drain()
+        assert {name: sum(handler == name for handler, _, _ in given) for name in counted} == counted

@@ -23,10 +23,15 @@ COMMANDS = {
     "migrate": Place("worker.cli.migrate", "migrate", "Bring the database to what the code declares."),
     "status": Place("worker.cli.status", "status", "How far each handler has come, and who runs it."),
     "events": Place("worker.cli.events", "events", "List the log, or follow it."),
+    "explain": Place("worker.cli.explain", "explain", "Everything about one key, and where it stands now."),
     "replay": Place("worker.cli.replay", "replay", "Append past events again, for their handlers."),
     "dead": Place("worker.cli.dead", "dead", "Events that a person must look at: list, show, retry, skip."),
     "runs": Place("worker.cli.runs", "runs", "What became of ticks and requests."),
     "job": Place("worker.cli.job", "job", "Ask an endpoint, or let a schedule be due."),
+    "backfill": Place("worker.cli.backfill", "backfill", "Give handlers every existing row of a table."),
+    "reconcile": Place(
+        "worker.cli.reconcile", "reconcile_command", "Find and mend what differs between here and outside."
+    ),
     "pause": Place("worker.cli.handlers", "pause", "Let a handler wait."),
     "resume": Place("worker.cli.handlers", "resume", "Let a paused handler go on."),
     "forget": Place("worker.cli.handlers", "forget", "Remove what the database keeps of a handler that is gone."),
