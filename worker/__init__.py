@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.database import Database
     from worker.errors import CheckFailed
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
-    from worker.registry import on, readiness, resource
+    from worker.registry import endpoint, every, on, readiness, resource
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
     _HOMES = {
@@ -39,6 +39,8 @@ else:
         "Skip": "outcomes",
         "Snooze": "outcomes",
         "Unavailable": "outcomes",
+        "endpoint": "registry",
+        "every": "registry",
         "on": "registry",
         "readiness": "registry",
         "resource": "registry",
@@ -65,6 +67,8 @@ __all__ = [
     "Skip",
     "Snooze",
     "Unavailable",
+    "endpoint",
+    "every",
     "on",
     "readiness",
     "resource",

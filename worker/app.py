@@ -30,8 +30,10 @@ from worker.probes import Probes
 from worker.registry import Registry
 from worker.retention import Retention
 from worker.rights import require_rights
+from worker.routes import Routes
 from worker.settings import Settings, read_settings
 from worker.tables import read_table
+from worker.ticking import Ticker
 
 logger = structlog.get_logger("app")
 
@@ -89,7 +91,9 @@ class App:
             registry, settings, services, self.doorbell.listener, self.consumers, lambda: self.not_ready_because
         )
         gauges = Gauges(services.database, self.doorbell.listener, self.consumers)
-        self.http = HttpServer(settings.address, Probes(self.health, self.metrics, gauges).routes())
+        probes = Probes(self.health, self.metrics, gauges)
+        routes = Routes(registry.handlers.values(), services.database, settings.cron_secret, self._stop)
+        self.http = HttpServer(settings.address, [*probes.routes(), *routes.routes()])
 
     def stop(self) -> None:
         """Begin to end: claim nothing more."""
@@ -128,13 +132,18 @@ class App:
 
     async def _consume(self) -> None:
         tasks = [asyncio.create_task(consumer.run()) for consumer in self.consumers]
-        retention = asyncio.create_task(Retention(self.services.database, self.settings.retention_days).run())
+        database, handlers = self.services.database, self.registry.handlers.values()
+        beside = [
+            asyncio.create_task(Retention(database, self.settings.retention_days).run()),
+            asyncio.create_task(Ticker(database, handlers).run()),
+        ]
         logger.info("working", handlers=sorted(self.registry.handlers))
         await self._stop.wait()
-        retention.cancel()
+        for task in beside:
+            task.cancel()
         if tasks:
             await self._end(tasks)
-        await asyncio.gather(retention, return_exceptions=True)
+        await asyncio.gather(*beside, return_exceptions=True)
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         """Let handlers end by themselves, then cancel them, then leave whatever is left."""
@@ -158,10 +167,10 @@ class App:
     async def _read_tables(self) -> None:
         connection = await self.services.database.connect()
         try:
-            await require_rights(connection)
+            await require_rights(connection, self.registry.handlers.values())
             await require_migrated(connection, self.registry)
             for handler in self.registry.handlers.values():
-                for topic in handler.topics:
+                for topic in handler.tables:
                     self.services.tables[topic] = await read_table(connection, topic)
         finally:
             await connection.close()

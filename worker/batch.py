@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker import brake, cursors, log, parking, pausing
+from worker import brake, cursors, log, parking, pausing, runs
 from worker.change import Change
 from worker.circuit import Circuit
 from worker.context import Services
@@ -22,7 +22,7 @@ from worker.outcomes import Park, Unavailable
 from worker.parking import Parking, key_of
 from worker.report import Report, tell
 from worker.settings import Settings
-from worker.settling import fold, settle
+from worker.settling import fold, run_ends, settle
 
 logger = structlog.get_logger("batch")
 
@@ -88,6 +88,8 @@ class BatchRunner:
             tell(report, self._handler, self._metrics)
 
     def _limit(self) -> int:
+        if self._handler.schedule is not None and self._handler.fold:
+            return self._handler.batch  # ticks have one key: however many there are, the newest is delivered
         return 1 if self._circuit.open else self._size
 
     async def _run_parked(self, connection: Connection) -> int:
@@ -95,9 +97,10 @@ class BatchRunner:
         if not changes:
             return 0
         lost = [Delivery(change, GONE) for change in changes if not change.op]
-        settlement = (await self._deliver(connection, [change for change in changes if change.op], lost)).settlement
-        await parking.park(connection, self._handler.name, settlement.parkings)
-        await parking.unpark(connection, self._handler.name, settlement.delivered)
+        report = await self._deliver(connection, [change for change in changes if change.op], lost)
+        await parking.park(connection, self._handler.name, report.settlement.parkings)
+        await parking.unpark(connection, self._handler.name, report.settlement.delivered)
+        await self._settle_runs(connection, report)
         return len(changes)
 
     async def _run_new(self, connection: Connection, claim: Claim) -> Done:
@@ -118,6 +121,7 @@ class BatchRunner:
         if self._handler.fold and behind:
             await parking.supersede(connection, self._handler.name, behind)
         await parking.park(connection, self._handler.name, [*report.settlement.parkings, *held])
+        await self._settle_runs(connection, report)
         await cursors.move(connection, claim, batch.then)
         more = batch.then.target is not None or bool(report.settlement.parkings or held)
         return Done(max(1, len(batch.changes)), more=more)
@@ -136,6 +140,11 @@ class BatchRunner:
         settlement = settle(self._handler, deliveries, circuit_open=self._circuit.open)
         self._report = Report(deliveries, settlement)
         return self._report
+
+    async def _settle_runs(self, connection: Connection, report: Report) -> None:
+        """Of ticks and requests it is kept what became of them."""
+        if not self._handler.subscription.is_table:
+            await runs.settle(connection, run_ends(report.deliveries, report.settlement), fold=self._handler.fold)
 
     async def _call(self, connection: Connection, changes: Sequence[Change]) -> list[Delivery]:
         if self._handler.transactional:

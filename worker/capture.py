@@ -57,7 +57,7 @@ async def trigger_status(connection: AsyncConnection[Any], handlers: Iterable[Ha
 
 
 async def _compiled(connection: AsyncConnection[Any], handlers: Iterable[Handler]) -> list[Trigger]:
-    subscriptions = sorted((h.subscription for h in handlers), key=lambda s: s.topic)
+    subscriptions = sorted((h.subscription for h in handlers if h.subscription.is_table), key=lambda s: s.topic)
     triggers: list[Trigger] = []
     for topic, of_table in groupby(subscriptions, key=lambda s: s.topic):
         triggers += compile_triggers(await read_table(connection, topic), of_table)

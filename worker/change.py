@@ -23,7 +23,7 @@ class Change:
     """An event of the log.
 
     id         its place in the log; for one key, ids are in commit order
-    at         when it was captured (UTC)
+    at         when it was captured, or appended (UTC)
     topic      `schema.table` for a change, `tick/NAME`, `request/NAME`
     op         insert, update, delete, truncate, snapshot, tick or request
     key        the row's primary key as text (a JSON array when it has several columns); None for truncate
@@ -54,6 +54,11 @@ class Change:
     def old(self) -> Row | None:
         """For an update the former values of the columns that differ, for a delete the whole row, else None."""
         return _parse(self.old_json)
+
+    @cached_property
+    def due(self) -> datetime | None:
+        """For a tick, when it was due (UTC), which may be a while before it came; None for any other event."""
+        return datetime.fromisoformat(self.new["due"]) if self.op == "tick" and self.new is not None else None
 
     @cached_property
     def note(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -11,13 +12,16 @@ import structlog
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from worker import effects
+from worker import effects, runs
 from worker.change import Change, Row
 from worker.database import Connection, Database
 from worker.errors import DeclarationError
 from worker.tables import Table
 
 T = TypeVar("T")
+
+# Seconds between two writes of a run's progress.
+PROGRESS_EVERY = 0.5
 
 ROW = sql.SQL("select * from {table} where {key}")
 
@@ -50,6 +54,7 @@ class Context:
         self._services = services
         self._transaction = transaction
         self._claim = claim
+        self._told_at: dict[int, float] = {}
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
 
     def __repr__(self) -> str:
@@ -69,10 +74,19 @@ class Context:
         return self._services.database.connection(origin=self.handler)
 
     async def row(self, change: Change) -> Row | None:
-        """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them."""
+        """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
+
+        Raises DeclarationError for what is no change of a row, such as a tick.
+        """
+        table = self._services.tables.get(change.topic)
+        if table is None:
+            raise DeclarationError(
+                f"handler {self.handler!r}: {change.topic} is no table, so this {change.op} has no row for ctx.row:"
+                " what it says is in change.new"
+            )
         if change.key is None:
             return None
-        query, values = row_query(self._services.tables[change.topic], change.key)
+        query, values = row_query(table, change.key)
         if self._transaction is not None:
             return await _first(self._transaction, query, values)
         async with self._services.database.connection() as connection:
@@ -88,6 +102,13 @@ class Context:
     ) -> AbstractAsyncContextManager[effects.Effect]:
         """Record one write to an outside system; see `effects`."""
         return effects.record(self._services.database, self.handler, change, step, params, self._claim)
+
+    async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
+        """Say how far the run of a tick or request is, for whoever watches; kept at most twice a second."""
+        now = time.monotonic()
+        if now - self._told_at.get(change.id, 0.0) >= PROGRESS_EVERY or done == total:
+            self._told_at[change.id] = now
+            await runs.tell_progress(self._services.database, change.id, {"done": done, "total": total, "text": text})
 
 
 def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:

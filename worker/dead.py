@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from worker import runs
 from worker.actions import Person, Subject, record
 from worker.locks import claim_lock
 from worker.parking import PROMOTE
@@ -129,6 +130,7 @@ async def retry(
         dead = [Dead(row["handler"], row["event_id"]) for row in taken]
         # An infinite rate makes all of them due now.
         await connection.execute(RETRY, {**_columns(dead), "rate": float("inf") if rate is None else rate})
+        await runs.decide(connection, [one.event_id for one in dead], "waiting")
         await record(connection, "retry", [_subject(row) for row in taken], person)
         await ring(connection, {row["topic"] for row in taken})
     return dead
@@ -149,6 +151,7 @@ async def skip(connection: AsyncConnection[Any], chosen: Sequence[Dead], person:
             keys = [row for row in taken if row["handler"] == handler]
             places = {"topic": [row["topic"] for row in keys], "key": [row["key"] for row in keys]}
             await connection.execute(PROMOTE, {"handler": handler, **places})
+        await runs.decide(connection, [one.event_id for one in dead], "skipped", person.reason)
         await record(connection, "skip", [_subject(row) for row in taken], person)
         await ring(connection, {row["topic"] for row in taken})
     return dead

@@ -1,4 +1,4 @@
-"""What a handler declares: the words of `@on`, and what can be said of them without a database."""
+"""What a handler declares: the words of `@on` and `@every`, and what can be said of them without a database."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from worker.cron import Schedule
 from worker.errors import DeclarationError
 
+if TYPE_CHECKING:
+    from worker.endpoints import Endpoint
+
 CHANGES = ("insert", "update", "delete", "truncate")
+# How topics begin whose events come from elsewhere than a table.
+SOURCES = ("tick/", "request/")
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,19 @@ class Subscription:
     exclude: tuple[str, ...] = ()
     active: str | None = None
 
+    @property
+    def is_table(self) -> bool:
+        """Whether triggers capture its events, and there are rows to read."""
+        return not self.topic.startswith(SOURCES)
+
 
 @dataclass(frozen=True)
 class Handler:
     """A declared handler. Its name is its identity: in tables, metrics and idempotency keys.
 
-    timeout is in seconds per delivery (of a batch, for a transactional handler); attempts counts tries before dead.
+    timeout is in seconds per delivery (of a batch, for a transactional handler); attempts counts tries before dead;
+    schedule is what its ticks come from, for one declared with `@every`, and endpoint where its requests do, for one
+    declared with `@endpoint`.
     """
 
     name: str
@@ -46,10 +59,17 @@ class Handler:
     attempts: int = 12
     formerly: str | None = None
     brake: bool = True
+    schedule: Schedule | None = None
+    endpoint: Endpoint | None = None
 
     @property
     def topics(self) -> list[str]:
         return [self.subscription.topic]
+
+    @property
+    def tables(self) -> list[str]:
+        """Those of its topics that are tables."""
+        return self.topics if self.subscription.is_table else []
 
 
 def refuse(name: str, problem: str) -> DeclarationError:
@@ -61,15 +81,16 @@ def check_handler(handler: Handler) -> None:
     """Raises DeclarationError for what can be seen without a database."""
     _check_limits(handler)
     _check_function(handler)
-    _check_subscription(handler.name, handler.subscription)
-    _check_active(handler)
+    if handler.subscription.is_table:
+        _check_subscription(handler.name, handler.subscription)
+        _check_active(handler)
 
 
 def _check_limits(handler: Handler) -> None:
     for option in ("concurrency", "shards", "batch", "timeout", "attempts"):
         if getattr(handler, option) <= 0:
             raise refuse(handler.name, f"{option}= must be more than 0, not {getattr(handler, option)}")
-    if handler.fold and handler.transactional:
+    if handler.fold and handler.transactional and handler.subscription.is_table:
         raise refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
 
 
@@ -126,4 +147,6 @@ def subscribe(
             raise refuse(name, f'{option}= is a tuple of names: write ("{value}",)')
     if active is not None and not isinstance(active, str):
         raise refuse(name, 'active= is the name of one column: write active="is_active"')
+    if topic.startswith(SOURCES):
+        raise refuse(name, f"topic {topic!r} is no table: declare a schedule with @every, a request with @endpoint")
     return Subscription(topic, tuple(ops), None if watch is None else tuple(watch), tuple(exclude), active)

@@ -17,7 +17,9 @@ from functools import partial
 from typing import Any, LiteralString
 
 from psycopg import OperationalError, Rollback
+from pydantic_core import PydanticSerializationError, to_json
 
+from worker import runs
 from worker.change import Change
 from worker.context import Context, Services
 from worker.database import Connection
@@ -44,7 +46,7 @@ current: contextvars.ContextVar[tuple[Handler, Sequence[Change]] | None] = conte
 class Delivery:
     """What became of one event: `outcome` None is success. Without `attempted` it was never started.
 
-    started_at is in seconds of the Unix epoch.
+    started_at is in seconds of the Unix epoch; result is JSON, of a run alone.
     """
 
     change: Change
@@ -52,6 +54,16 @@ class Delivery:
     error: str | None = None
     attempted: bool = True
     started_at: float = 0.0
+    result: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one call of a handler ended: the outcome it raised (None: success), a traceback, what it returned as JSON."""
+
+    outcome: Outcome | None = None
+    error: str | None = None
+    result: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,8 @@ class Deadline:
         return self.stopping() or asyncio.get_running_loop().time() >= self.at
 
 
-async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> tuple[Outcome | None, str | None]:
-    """Call the handler once, within its timeout: the outcome it raised (None: success), and the traceback if any.
+async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attempt:
+    """Call the handler once, within its timeout.
 
     Only the cancellation of this very task passes through.
     """
@@ -74,10 +86,10 @@ async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> tuple
         async with asyncio.timeout(handler.timeout) as limit:
             result = await call()
     except Outcome as outcome:
-        return outcome, None
+        return Attempt(outcome)
     except TimeoutError as error:
         if limit.expired():
-            return Retry(f"no end within {handler.timeout:g} s"), None
+            return Attempt(Retry(f"no end within {handler.timeout:g} s"))
         return _failure(error)
     except BaseException as error:
         task = asyncio.current_task()
@@ -85,14 +97,22 @@ async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> tuple
             raise
         # SystemExit and the like too: a handler does not decide when the worker ends.
         return _failure(error)
-    if result is not None:
-        return Park(f"returned a {type(result).__name__}: a handler returns None, or raises an outcome"), None
-    return None, None
+    return Attempt() if result is None else _returned(handler, result)
 
 
-def _failure(error: BaseException) -> tuple[Outcome, str]:
+def _failure(error: BaseException) -> Attempt:
     """An unknown exception is a failed attempt. Its message may hold row values: it goes to the table, not the log."""
-    return Retry(type(error).__qualname__), "".join(traceback.format_exception(error))
+    return Attempt(Retry(type(error).__qualname__), "".join(traceback.format_exception(error)))
+
+
+def _returned(handler: Handler, result: Any) -> Attempt:
+    """What a run returns is kept with it; of a row's change nobody would read it."""
+    if handler.subscription.is_table:
+        return Attempt(Park(f"returned a {type(result).__name__}: a handler returns None, or raises an outcome"))
+    try:
+        return Attempt(result=to_json(result).decode())
+    except PydanticSerializationError:
+        return Attempt(Park(f"returned a {type(result).__name__}, which is no JSON"))
 
 
 async def run_external(
@@ -114,7 +134,7 @@ async def run_external(
 
     async def work() -> None:
         while queues:
-            async for delivery in _run_key(handler, queues.popleft(), context, deadline):
+            async for delivery in _run_key(handler, queues.popleft(), services, context, deadline):
                 done.append(delivery)
                 ended(delivery)
 
@@ -132,18 +152,24 @@ def _by_key(changes: Iterable[Change]) -> Iterable[list[Change]]:
 
 
 async def _run_key(
-    handler: Handler, changes: list[Change], context: Context, deadline: Deadline
+    handler: Handler, changes: list[Change], services: Services, context: Context, deadline: Deadline
 ) -> AsyncIterator[Delivery]:
     """Events of one key in order, up to the first that is not done with."""
     for change in changes:
         if deadline.passed():
             return
         current.set((handler, (change,)))
+        if not handler.subscription.is_table:
+            await runs.begin(services.database, change)
         started_at = time.time()
-        outcome, error = await attempt(handler, partial(handler.function, change, context))
-        yield Delivery(change, outcome, error, started_at=started_at)
-        if outcome is not None and not outcome.settles:
+        ended = await attempt(handler, partial(handler.function, change, context))
+        yield _delivered(change, ended, started_at)
+        if ended.outcome is not None and not ended.outcome.settles:
             return
+
+
+def _delivered(change: Change, ended: Attempt, started_at: float) -> Delivery:
+    return Delivery(change, ended.outcome, ended.error, started_at=started_at, result=ended.result)
 
 
 async def _finish(workers: list[asyncio.Task[None]], cancel: asyncio.Event) -> None:
@@ -169,9 +195,9 @@ async def run_transactional(
     """Deliver to a transactional handler, in the batch's transaction."""
     await transaction.execute(SURROUND, (handler.name,))
     started_at = time.time()
-    outcome, _ = await _under_savepoint(handler, changes, services, transaction)
-    if outcome is None:
-        return [Delivery(change, started_at=started_at) for change in changes]
+    ended = await _under_savepoint(handler, changes, services, transaction)
+    if ended.outcome is None:
+        return [_delivered(change, ended, started_at) for change in changes]
     done: list[Delivery] = []
     blocked: set[Key] = set()
     for change in changes:
@@ -179,16 +205,16 @@ async def run_transactional(
             done.append(Delivery(change, attempted=False))
             continue
         started_at = time.time()
-        outcome, error = await _under_savepoint(handler, [change], services, transaction)
-        done.append(Delivery(change, outcome, error, started_at=started_at))
-        if outcome is not None and not outcome.settles:
+        ended = await _under_savepoint(handler, [change], services, transaction)
+        done.append(_delivered(change, ended, started_at))
+        if ended.outcome is not None and not ended.outcome.settles:
             blocked.add(key_of(change))
     return done
 
 
 async def _under_savepoint(
     handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
-) -> tuple[Outcome | None, str | None]:
+) -> Attempt:
     context = Context(handler.name, services, transaction=transaction)
 
     async def call() -> Any:
@@ -200,11 +226,11 @@ async def _under_savepoint(
     token = current.set((handler, changes))
     try:
         async with transaction.transaction() as savepoint:
-            outcome, error = await attempt(handler, call)
+            ended = await attempt(handler, call)
             if transaction.closed:
                 raise OperationalError("the connection was lost while the handler ran: the batch is rolled back")
-            if outcome is not None:
+            if ended.outcome is not None:
                 raise Rollback(savepoint)
     finally:
         current.reset(token)
-    return outcome, error
+    return ended

@@ -1,4 +1,4 @@
-"""Cursors for the declared handlers: made by `hearken migrate`, before the triggers that fill the log for them.
+"""Cursors, and schedules, for the declared handlers: made by `hearken migrate`, before triggers fill the log for them.
 
 A new handler starts at now. One that was renamed takes over what it had, or its events of the meantime would be lost.
 """
@@ -12,19 +12,24 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from worker import timetable
+from worker.cron import Schedule
 from worker.database import CLUSTER
 from worker.declaration import Handler
 from worker.errors import MigrationError
 from worker.locks import claim_lock, migration_lock
 
 CURSORS: LiteralString = """
-select handler, max(shards) as shards, (array_agg(to_json(topics)))[1] as topics from hearken.cursors group by handler
+select c.handler, max(c.shards) as shards, (array_agg(to_json(c.topics)))[1] as topics,
+       s.name, s.cron, s.tz, s.catch_up
+from hearken.cursors c left join hearken.schedules s using (handler) group by c.handler, s.handler
 """
 RENAME: tuple[LiteralString, ...] = (
     "update hearken.cursors set handler = %(name)s where handler = %(formerly)s",
     "update hearken.parked set handler = %(name)s where handler = %(formerly)s",
     "update hearken.paused set handler = %(name)s where handler = %(formerly)s",
     "update hearken.brakes set handler = %(name)s where handler = %(formerly)s",
+    "update hearken.schedules set handler = %(name)s where handler = %(formerly)s",
 )
 ADD: LiteralString = (
     """
@@ -53,7 +58,7 @@ class Enrolment:
     """One thing to do about a handler's cursors."""
 
     handler: Handler
-    action: str  # add, rename, reshard, topics
+    action: str  # add, rename, reshard, schedule, topics
     text: str
 
 
@@ -64,15 +69,19 @@ class Enrolled:
     name: str
     shards: int
     topics: list[str]
+    schedule: Schedule | None = None
 
 
 async def enrolled(connection: AsyncConnection[Any]) -> dict[str, Enrolled]:
     """The handlers that have cursors, by name."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(CURSORS)
-        return {
-            row["handler"]: Enrolled(row["handler"], row["shards"], row["topics"]) for row in await cursor.fetchall()
-        }
+        return {row["handler"]: _enrolled(row) for row in await cursor.fetchall()}
+
+
+def _enrolled(row: dict[str, Any]) -> Enrolled:
+    schedule = None if row["name"] is None else Schedule(row["name"], row["cron"], row["tz"], row["catch_up"])
+    return Enrolled(row["handler"], row["shards"], row["topics"], schedule)
 
 
 def plan_enrolment(handlers: Iterable[Handler], known: dict[str, Enrolled]) -> list[Enrolment]:
@@ -91,9 +100,17 @@ def plan_enrolment(handlers: Iterable[Handler], known: dict[str, Enrolled]) -> l
             plan.append(Enrolment(handler, "add", f"new, hears {', '.join(handler.topics)} from now on"))
         elif before.shards != handler.shards:
             plan.append(Enrolment(handler, "reshard", f"from {before.shards} to {handler.shards} shards"))
+        elif before.schedule != handler.schedule:
+            plan.append(Enrolment(handler, "schedule", _described(handler.schedule)))
         elif before.topics != handler.topics:
             plan.append(Enrolment(handler, "topics", f"hears {', '.join(handler.topics)}"))
     return plan
+
+
+def _described(schedule: Schedule | None) -> str:
+    if schedule is None:
+        return "has no schedule any more"
+    return f"ticks as {schedule.name} at {schedule.cron!r} {schedule.tz}, catch_up {schedule.catch_up}"
 
 
 def _refuse_renamed(handler: Handler, gone: list[Enrolled]) -> None:
@@ -123,6 +140,9 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
             await connection.execute(ADD, {**values, "done": done})
         elif enrolment.action == "add":
             await connection.execute(ADD, {**values, "done": None})
+        if enrolment.action in ("add", "rename", "schedule"):
+            await timetable.put(connection, handler)
+            await timetable.carry_over(connection, handler)
         await connection.execute(TOPICS, values)
 
 

@@ -14,12 +14,17 @@
     ├── Braked                 a paused handler would take much away: mend the rows, or confirm
     ├── Overtaken              somebody else was quicker: what was to be done is done, or no longer to do
     ├── CheckFailed            a readiness check: what is wrong and what to do
+    ├── RequestRefused         an HTTP request is answered with a status and what is wrong with it
+    ├── KeyTaken               an Idempotency-Key was used before, for something else
+    ├── AlreadyRunning         a run that has to be alone is under way
     └── UsageError             a command was given something that does not exist or does not fit
 
 The message of each is what an operator reads: what happened, on what, and what to do.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class HearkenError(Exception):
@@ -76,6 +81,34 @@ class Overtaken(HearkenError):
 
 class CheckFailed(HearkenError):
     """A readiness check did not pass."""
+
+
+class RequestRefused(HearkenError):
+    """Answered as JSON with this status: {"error": the message, …details}."""
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(error)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.details = dict(details or {})
+
+
+class KeyTaken(HearkenError):
+    """The same Idempotency-Key came with another body."""
+
+
+class AlreadyRunning(HearkenError):
+    """A run of this endpoint, the event `event_id`, is under way, and only one may be."""
+
+    def __init__(self, event_id: int, message: str) -> None:
+        super().__init__(message)
+        self.event_id = event_id
 
 
 class UsageError(HearkenError):

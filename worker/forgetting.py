@@ -23,6 +23,7 @@ REMOVE: tuple[LiteralString, ...] = (
     "delete from hearken.parked where handler = %s",
     "delete from hearken.paused where handler = %s",
     "delete from hearken.brakes where handler = %s",
+    "delete from hearken.schedules where handler = %s",
 )
 
 
@@ -43,7 +44,7 @@ async def look(connection: AsyncConnection[Any], handler: str) -> Kept:
 
 
 async def forget(connection: AsyncConnection[Any], handler: str, person: Person) -> None:
-    """Remove its cursors, its parked events and its pause. What it did and what persons did about it is kept.
+    """Remove its cursors, its parked events, its pause and its schedule. What it did, and persons did, is kept.
 
     Raises DatabaseError when a worker with older code still runs it.
     """

@@ -46,10 +46,15 @@ class Gauges:
             "Events before a cursor (unread, counted up to a limit) or put aside (due, held, dead)",
             labels=["handler", "state"],
         )
+        late = GaugeMetricFamily(
+            "hearken_schedule_late_seconds", "For how long a tick is owed to the handler", labels=["handler"]
+        )
         ages: dict[str, float] = defaultdict(float)
         counts: dict[tuple[str, str], int] = defaultdict(int)
         for status in self.statuses or ():
             ages[status.handler] = max(ages[status.handler], status.oldest or 0.0)
+            if status.next_due is not None:
+                late.add_metric([status.handler], status.late)
             states = {"unread": status.behind or 0, "due": status.due, "held": status.held, "dead": status.dead}
             for state, count in states.items():
                 counts[status.handler, state] += count
@@ -57,7 +62,7 @@ class Gauges:
             lag.add_metric([handler], age)
         for labels, count in counts.items():
             waiting.add_metric(labels, count)
-        yield from (lag, waiting)
+        yield from (lag, waiting, late)
 
     def _brakes(self) -> Iterator[GaugeMetricFamily]:
         braked = GaugeMetricFamily(

@@ -19,11 +19,12 @@ from worker.errors import CheckFailed
 from worker.inspection import Inspection
 from worker.listener import ANSWER, Listener
 from worker.migrate import Pending, find_pending
-from worker.registry import Readiness, Registry
+from worker.registry import Registry
 from worker.remembered import Remembered
 from worker.settings import Settings
-from worker.standing import judge, judge_alone, summary, unmoved
+from worker.standing import judge, judge_alone, judge_schedules, summary, unmoved
 from worker.status import HandlerStatus, read_status
+from worker.systems import Readiness
 
 # Seconds for what is asked of the database (more than Inspection's, so that its errors are heard), and of others.
 DATABASE_PATIENCE = 4.0
@@ -84,6 +85,9 @@ class Health:
         yield Check("migrations", self._migrations, patience=2 * DATABASE_PATIENCE)
         yield Check("triggers", self._triggers, patience=2 * DATABASE_PATIENCE)
         yield Check("listener", self._listening, patience=PATIENCE, fresh=0.0)
+
+        if any(handler.schedule for handler in self._registry.handlers.values()):
+            yield Check("schedules", self._schedules, patience=2 * DATABASE_PATIENCE, fresh=0.0)
 
     def _declared_checks(self) -> Iterator[Check]:
         for readiness in self._registry.checks:
@@ -148,11 +152,17 @@ class Health:
             raise CheckFailed(f"no notification to itself came back for {age:.0f} s")
         return f"listening, proven {age:.0f} s ago"
 
+    async def _schedules(self) -> str:
+        return judge_schedules(self._registry.handlers, await self.statuses(), self._settings.stalled_after)
+
     async def _declared(self, readiness: Readiness) -> str:
         return await readiness.check(self._services.resources[readiness.resource])
 
     async def _handler(self, name: str) -> str:
         consumers, stalled_after = self.consumers[name], self._settings.stalled_after
+        handler = self._registry.handlers[name]
+        if not handler.subscription.is_table:  # a run may be one long call, as long as its timeout lets it
+            stalled_after = max(stalled_after, handler.timeout)
         for consumer in consumers:
             judge_alone(consumer, stalled_after)
         still = [consumer for consumer in consumers if unmoved(consumer, stalled_after)]

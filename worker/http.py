@@ -13,12 +13,14 @@ import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, RequestRefused
 
 logger = structlog.get_logger("http")
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# Of a request's body, in bytes. What is larger does not belong into an event.
+LARGEST_BODY = 65536
 # Seconds that requests get to end when the server stops.
 STOP_GRACE = 2.0
 
@@ -35,6 +37,8 @@ async def errors_as_json(request: web.Request, handler: Answer) -> web.StreamRes
     """What went wrong with a request, as a small JSON object."""
     try:
         return await handler(request)
+    except RequestRefused as error:
+        return web.json_response({"error": str(error), **error.details}, status=error.status, headers=error.headers)
     except web.HTTPMethodNotAllowed as error:
         allowed = sorted(error.allowed_methods)
         return _refusal(error.status, f"{request.path} does not take {request.method}", allowed=allowed)
@@ -64,7 +68,7 @@ class HttpServer:
     def __init__(self, address: tuple[str, int], routes: Iterable[web.AbstractRouteDef]) -> None:
         self.started = asyncio.Event()
         self._host, self._wanted = address
-        application = web.Application(middlewares=[errors_as_json])
+        application = web.Application(middlewares=[errors_as_json], client_max_size=LARGEST_BODY)
         application.add_routes(routes)
         application.on_response_prepare.append(_sign)
         self._runner = web.AppRunner(application, access_log_class=AccessLog, shutdown_timeout=STOP_GRACE)

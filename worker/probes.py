@@ -112,8 +112,13 @@ def _handler(consumers: Sequence[Consumer], statuses: Sequence[HandlerStatus]) -
         "held": sum(status.held for status in statuses) if known else None,
         "dead": sum(status.dead for status in statuses) if known else None,
         "braked": next((str(status.braked) for status in statuses if status.braked is not None), None),
+        "schedule": next((_schedule(due, s.late) for s in statuses if (due := s.next_due) is not None), None),
         "paused": next((status.paused for status in statuses if status.paused is not None), None),
     }
+
+
+def _schedule(next_due: datetime, late: float) -> dict[str, Any]:
+    return {"next_due": next_due.isoformat(), "late_seconds": round(late, 3)}
 
 
 def _circuit(consumers: Sequence[Consumer]) -> dict[str, Any]:

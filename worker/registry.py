@@ -1,59 +1,26 @@
 """Declarations: where everything begins. What handlers there are, and what each wants to hear of.
 
-`@on(...)` only records; nothing touches a database here. `triggers` compiles the subscriptions, `consumer` runs the
-handlers, `app` opens the resources and asks the readiness checks.
+`@on(...)` and `@every(...)` only record; nothing touches a database here. `triggers` compiles the subscriptions,
+`consumer` runs the handlers, `ticking` the schedules, `app` opens the resources and asks the readiness checks.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from types import ModuleType
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from worker.cron import CatchUp
 from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
-from worker.errors import ConfigurationError, DeclarationError
+from worker.endpoints import Endpoint, NoBody, reading, requested
+from worker.errors import DeclarationError
+from worker.schedules import scheduled
+from worker.systems import Check, Factory, Readiness, Resource, StandIn, StandInFactory, import_modules
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
-Factory = Callable[..., AsyncIterator[Any]]
-Check = Callable[..., Awaitable[str]]
-StandInFactory = Callable[..., AsyncIterator[dict[str, str]]]
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A process-wide client: `factory(settings, database)` is an async generator that yields it once."""
-
-    factory: Factory
-    settings: type[Any]
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """A named check for /readyz; it is given the resource's value and returns what is fine, or raises CheckFailed."""
-
-    name: str
-    resource: Factory
-    check: Check
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """A local server in place of an outside system, for `hearken dev`; not used where the variable `unless` is set.
-
-    harmless        how values of `unless` begin that lead to test data; `dev` refuses any other
-    start(folder)   an async generator that yields the environment variables that lead to it, once
-    """
-
-    name: str
-    unless: str
-    harmless: tuple[str, ...]
-    start: StandInFactory
 
 
 class Registry:
@@ -118,12 +85,80 @@ class Registry:
 
         return declare
 
+    def every(
+        self,
+        cron: str,
+        *,
+        tz: str = "UTC",
+        catch_up: CatchUp = "one",
+        name: str | None = None,
+        transactional: bool = False,
+        batch: int = 1000,
+        timeout: float = 60.0,
+        attempts: int = 12,
+        formerly: str | None = None,
+    ) -> Callable[[Function], Function]:
+        """Declare the decorated function as a handler of ticks, which are due when `cron` says (five fields).
+
+        tz        the time zone that the cron expression is read in
+        catch_up  of the ticks that were missed while no worker was there: the newest "one", "all", or none ("skip");
+                  unless it is "all", only the newest tick of a batch counts, as with `fold` of `on`
+        name      what the schedule is called in its topic, tick/NAME (default: the function's name)
+        The other options are those of `on`. Raises DeclarationError.
+        """
+
+        def declare(function: Function) -> Function:
+            options = {"batch": batch, "timeout": timeout, "attempts": attempts, "formerly": formerly}
+            self._add(scheduled(function, name, cron, tz, catch_up, transactional=transactional, **options))
+            return function
+
+        return declare
+
+    def endpoint(
+        self,
+        name: str,
+        *,
+        path: str,
+        body: type[BaseModel] = NoBody,
+        read: Callable[..., Awaitable[Any]] | None = None,
+        wait: float = 25.0,
+        alone: bool = False,
+        rate: int = 60,
+        concurrency: int = 10,
+        shards: int = 1,
+        timeout: float = 60.0,
+        attempts: int = 12,
+        formerly: str | None = None,
+    ) -> Callable[[Function], Function]:
+        """Declare the decorated function as the handler of what is POSTed to `path`; what it returns is the answer.
+
+        body   the pydantic model of what is POSTed, as JSON (default: nothing)
+        read   an `async def` of (query: SomeModel, database) that answers GET; without it GET says how to POST
+        wait   seconds until a POST is answered 202, with where to ask for the outcome
+        alone  refuse a POST while another run is under way
+        rate   requests a minute
+        The other options are those of `on`. Raises DeclarationError.
+        """
+
+        def declare(function: Function) -> Function:
+            where = Endpoint(name, path, body, reading(function.__name__, read), wait, alone, rate)
+            limits = {"concurrency": concurrency, "shards": shards, "timeout": timeout, "attempts": attempts}
+            self._add(requested(function, where, **limits, formerly=formerly))
+            return function
+
+        return declare
+
     def _add(self, handler: Handler) -> None:
         check_handler(handler)
         known = self.handlers.get(handler.name)
         if known is not None:
             places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (known, handler))
             raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
+        for one in self.handlers.values():
+            if not handler.subscription.is_table and one.topics == handler.topics:
+                raise refuse(handler.name, f"handler {one.name!r} hears {handler.topics[0]} too: choose another name")
+            if handler.endpoint and one.endpoint and one.endpoint.path == handler.endpoint.path:
+                raise refuse(handler.name, f"handler {one.name!r} has the path {one.endpoint.path} too: choose another")
         for one in (handler, *self.handlers.values()):
             if one.formerly in {handler.name, *self.handlers}:
                 raise refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
@@ -193,24 +228,10 @@ def _require_table(topic: object) -> None:
         raise DeclarationError('@on needs to know its table: write @on("schema.table")')
 
 
-def import_modules(name: str) -> list[ModuleType]:
-    """The module; for the package `handlers` itself, every module and package directly in it.
-
-    Raises ConfigurationError when it cannot be found.
-    """
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ConfigurationError(f"HEARKEN_HANDLERS: no module named {name!r} on the path") from error
-        raise
-    if name != "handlers":
-        return [module]
-    return [importlib.import_module(f"handlers.{found.name}") for found in pkgutil.iter_modules(module.__path__)]
-
-
 registry = Registry()
 on = registry.on
+every = registry.every
+endpoint = registry.endpoint
 resource = registry.resource
 readiness = registry.readiness
 stand_in = registry.stand_in

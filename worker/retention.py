@@ -1,4 +1,5 @@
-"""The log's partitions: made ahead, and dropped when old and passed by every cursor. Runs beside the consumers.
+"""The log's partitions: made ahead, and dropped when old and passed by every cursor; old runs go too. Beside the
+consumers.
 
 The worker's role must own hearken.events, or be a member of the role that does: only an owner may do this.
 
@@ -20,6 +21,7 @@ import structlog
 from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import scalar_row
 
+from worker import runs
 from worker.brief import brief
 from worker.database import CLUSTER, Database
 from worker.errors import DatabaseError
@@ -208,6 +210,7 @@ class Retention:
         """Make what is missing ahead, drop what is old. Raises what the database raises."""
         connection = await self._database.connect()
         try:
+            await runs.sweep(connection, self._days)  # needs no owner's rights, as what follows does
             made = await make_partitions(connection)
             dropped = await drop_partitions(connection, self._days)
             swept = await sweep_default(connection, self._days)

@@ -14,6 +14,7 @@ from worker.declaration import Handler
 from worker.delivery import Delivery
 from worker.outcomes import Outcome, Park, Retry, Skip, Snooze, Unavailable
 from worker.parking import Key, Parking, key_of
+from worker.runs import RunEnd
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 3600.0
@@ -80,3 +81,26 @@ def _failed(handler: Handler, delivery: Delivery, outcome: Outcome, failures: in
     wish = outcome.after if isinstance(outcome, (Retry, Unavailable)) else None
     delay = backoff(failures) if wish is None else wish
     return Parking(delivery.change, "due", failures, delay, outcome.reason, delivery.error)
+
+
+def run_ends(deliveries: Iterable[Delivery], settlement: Settlement) -> list[RunEnd]:
+    """What became of each run of a batch, for hearken.runs."""
+    parked = {parking.change.id: parking.state for parking in settlement.parkings}
+    return [
+        RunEnd(
+            delivery.change,
+            _run_state(delivery, parked.get(delivery.change.id)),
+            delivery.started_at,
+            delivery.result,
+            None if delivery.outcome is None else delivery.outcome.reason,
+        )
+        for delivery in deliveries
+    ]
+
+
+def _run_state(delivery: Delivery, parked: str | None) -> str:
+    if parked is None:
+        return "skipped" if isinstance(delivery.outcome, Skip) else "succeeded"
+    if parked == "dead":
+        return "dead"
+    return "waiting" if delivery.attempted else "queued"

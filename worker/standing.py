@@ -7,9 +7,10 @@ the database then and not before; nor is another worker's cursor ours to judge f
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from worker.consumer import Consumer, Turn
+from worker.declaration import Handler
 from worker.errors import CheckFailed
 from worker.status import HandlerStatus
 
@@ -69,6 +70,19 @@ def judge(consumer: Consumer, status: HandlerStatus, stalled_after: float) -> st
         whose = " in another worker" if elsewhere else ""
         raise CheckFailed(f"not moving{whose}: {behind}, waiting for {waiting:.0f} s")
     return state_of(consumer)
+
+
+def judge_schedules(handlers: Mapping[str, Handler], statuses: Sequence[HandlerStatus], stalled_after: float) -> str:
+    """Whether the ticks of these handlers come; returns what is fine. Raises CheckFailed."""
+    scheduled = [status for status in statuses if status.handler in handlers and handlers[status.handler].schedule]
+    known = [(status.next_due, status) for status in scheduled if status.next_due is not None]
+    if unknown := sorted({name for name, h in handlers.items() if h.schedule} - {s.handler for _, s in known}):
+        raise CheckFailed(f"not known when {', '.join(unknown)} is due: run `hearken migrate`, and see the log")
+    if late := [f"{s.handler} was due {due:%Y-%m-%d %H:%M} UTC" for due, s in known if s.late > stalled_after]:
+        raise CheckFailed(f"no tick was appended: {'; '.join(late)}; see the workers' log for why")
+    due, first = min(known, key=lambda one: one[0])
+    state = f"{owed} owed" if (owed := sum(s.late > 0 for _, s in known)) else "on time"
+    return f"{state}, next {first.handler} at {due:%Y-%m-%d %H:%M} UTC"
 
 
 def summary(consumers: Sequence[Consumer]) -> str:

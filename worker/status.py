@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, LiteralString
 
 from psycopg import AsyncConnection
@@ -15,8 +16,10 @@ from psycopg.rows import dict_row
 from worker.brake import Seen
 from worker.database import CLUSTER
 from worker.declaration import CHANGES, Handler
+from worker.errors import DeclarationError
 from worker.locks import claim_lock, topic_lock
 from worker.log import WANTED
+from worker.timetable import Entry, read_timetable
 
 # Who has it: `working` on a batch now; `idle`, asleep until there is something; `waiting`, workers are there but let it
 # be (paused, or its destination is down); `nobody` is there.
@@ -96,6 +99,7 @@ class HandlerStatus:
     behind     events it has yet to be given, counted up to a limit; `oldest` is the age of the oldest of them
     moved      seconds since its cursor was moved
     due, held, dead  parked events by state; `overdue` is for how long the first has been due (negative: not yet)
+    next_due   when its schedule has its next tick due, if it has one; `late` is for how long it is owed already
     paused     why an operator or the engine lets it wait, if so
     braked     what the brake has seen, while it is on
     who        the application names of those that run it, or sleep for it
@@ -115,6 +119,8 @@ class HandlerStatus:
     held: int = 0
     dead: int = 0
     overdue: float | None = None
+    next_due: datetime | None = None
+    late: float = 0.0
     paused: str | None = None
     braked: Seen | None = None
     state: State = "nobody"
@@ -148,11 +154,21 @@ async def read_status(
         await cursor.execute(BY_INDEX)
         rows = await (await cursor.execute(CURSORS)).fetchall()
         presence = await _presence(connection)
+        entries = {e.handler: e for e in await read_timetable(connection, {row["handler"] for row in rows})}
+        rows = [row | _ticks(entries.get(row["handler"])) for row in rows]
         known = [await _status(connection, row, handlers.get(row["handler"]), presence, most) for row in rows]
     missing = sorted(set(handlers) - {status.handler for status in known})
     return known + [
         HandlerStatus(handler=name, topics=handlers[name].topics, enrolled=False, who=[]) for name in missing
     ]
+
+
+def _ticks(entry: Entry | None) -> dict[str, Any]:
+    unknown = {"next_due": None, "late": 0.0}
+    try:
+        return unknown if entry is None else {"next_due": entry.next_due, "late": max(0.0, -entry.wait)}
+    except DeclarationError:
+        return unknown  # a zone that this machine does not know: a worker that does not know it either says so
 
 
 async def _presence(connection: AsyncConnection[Any]) -> _Presence:
@@ -183,6 +199,8 @@ async def _status(
         held=row["held"],
         dead=row["dead"],
         overdue=row["overdue"],
+        next_due=row["next_due"],
+        late=row["late"],
         paused=row["paused"],
         braked=None if row["braked"] is None else Seen(**row["braked"]),
         state=state,

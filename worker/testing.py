@@ -7,8 +7,10 @@ async with bench(database_url, sync_room) as rooms:
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.rows import DictRow
@@ -22,8 +24,11 @@ from worker.errors import UsageError
 from worker.metrics import Metrics
 from worker.migrate import migrate
 from worker.registry import Registry, registry
+from worker.requests import ask, sound
+from worker.runs import Run, find_run
 from worker.settings import Settings
 from worker.tables import read_table
+from worker.timetable import append_ticks
 
 
 class Bench:
@@ -53,6 +58,37 @@ class Bench:
             batches += 1
         return batches
 
+    async def tick(self, name: str, due: datetime | None = None) -> None:
+        """Append a tick of the schedule of that name as a worker does, due at that time (default: now).
+
+        Raises UsageError for a name that none of the bench's handlers has, and for a time without a zone.
+        """
+        names = [c.handler.schedule.name for c in self.consumers if c.handler.schedule is not None]
+        if name not in names:
+            raise UsageError(f"no such schedule: {name}; known are {', '.join(names) or 'none'}")
+        time = datetime.now(UTC) if due is None else due
+        if time.tzinfo is None:
+            raise UsageError(f"due={time!r} has no time zone: write datetime(…, tzinfo=UTC)")
+        async with self.connection.transaction():
+            await append_ticks(self.connection, name, [time.astimezone(UTC)])
+
+    async def request(self, name: str, body: Mapping[str, Any] | None = None) -> Run:
+        """Ask the endpoint of that name as a POST does, and deliver; returns what became of it: `state`, `result`, ….
+
+        Raises UsageError for a name that none of the bench's handlers has, pydantic.ValidationError for the body.
+        """
+        served = {c.handler.endpoint.name: c.handler for c in self.consumers if c.handler.endpoint is not None}
+        if name not in served:
+            raise UsageError(f"no such endpoint: {name}; known are {', '.join(served) or 'none'}")
+        handler = served[name]
+        assert handler.endpoint is not None  # noqa: S101  # chosen by it
+        text = sound(handler.endpoint.body, json.dumps(body or {}))
+        asked = await ask(self.connection, handler, text, source="cli", alone=handler.endpoint.alone)
+        await self.drain()
+        run = await find_run(self.connection, asked.event_id)
+        assert run is not None  # noqa: S101  # it was made with its event
+        return run
+
     async def parked(self) -> list[DictRow]:
         """What has been put aside: handler, event_id, key, state, attempt, reason, …"""
         return await self.execute("select * from hearken.parked order by handler, event_id")
@@ -65,7 +101,7 @@ async def bench(
     resources: Mapping[Callable[..., Any], Any] | None = None,
     declared: Registry = registry,
 ) -> AsyncIterator[Bench]:
-    """Watch the tables of `handlers` (functions declared with `@on`) in the database at `database_url`.
+    """Deliver to `handlers` (functions declared with `@on`, `@every`, `@endpoint`) from the database at `database_url`.
 
     resources  what `ctx.use` gives for each `@resource` factory
     declared   where the handlers were declared
@@ -81,7 +117,7 @@ async def bench(
         await migrate(connection, chosen)
         services = Services(database, dict(resources or {}))
         for handler in chosen.handlers.values():
-            for topic in handler.topics:
+            for topic in handler.tables:
                 services.tables[topic] = await read_table(connection, topic)
         doorbell = Doorbell(database, [], check_every=settings.listen_check)
         yield Bench(connection, _consumers(chosen, services, doorbell, settings))
@@ -95,7 +131,9 @@ def _choose(declared: Registry, functions: Sequence[Callable[..., Awaitable[Any]
     chosen.handlers = {name: h for name, h in declared.handlers.items() if h.function in functions}
     found = [handler.function for handler in chosen.handlers.values()]
     if strangers := [function.__name__ for function in functions if function not in found]:
-        raise UsageError(f"{', '.join(strangers)}: not declared with @on (or not in the registry given as declared=)")
+        raise UsageError(
+            f"{', '.join(strangers)}: not declared with @on or @every (or not in the registry given as declared=)"
+        )
     return chosen
 
 

@@ -159,6 +159,45 @@ table hearken.paused
     reason text not null
     constraint paused_pkey PRIMARY KEY (handler)
 
+table hearken.runs
+    event_id bigint not null
+    topic text not null
+    source text not null
+    state text not null default 'queued'::text
+        -- waiting: an attempt failed and another comes; superseded: a newer tick counted instead; dead: a person must look.
+    idempotency_key text
+    body_hash text
+        -- Of the request's body: the same Idempotency-Key with another body is refused.
+    attempt integer not null default 0
+    asked_at timestamp with time zone not null default clock_timestamp()
+    started_at timestamp with time zone
+    ended_at timestamp with time zone
+    progress json
+        -- What the handler last said: {"done": 3, "total": 10, "text": "…"}.
+    result json
+    error text
+        -- The outcome's reason; the traceback is in hearken.parked.
+    constraint runs_attempt_check CHECK ((attempt >= 0))
+    constraint runs_pkey PRIMARY KEY (event_id)
+    constraint runs_source_check CHECK ((source = ANY (ARRAY['tick'::text, 'http'::text, 'cli'::text, 'replay'::text])))
+    constraint runs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text, 'succeeded'::text, 'skipped'::text, 'superseded'::text, 'dead'::text])))
+    CREATE INDEX runs_open ON hearken.runs USING btree (topic) WHERE (ended_at IS NULL)
+    CREATE INDEX runs_topic ON hearken.runs USING btree (topic, event_id)
+    CREATE UNIQUE INDEX runs_idempotency ON hearken.runs USING btree (topic, idempotency_key) WHERE (idempotency_key IS NOT NULL)
+
+table hearken.schedules
+        -- The schedules of handlers declared with @every, as the last migration found them.
+    handler text not null
+    name text not null
+    cron text not null
+    tz text not null
+    catch_up text not null
+    last_due timestamp with time zone not null
+        -- Up to here nothing is owed: the newest tick, or when the schedule was enrolled.
+    constraint schedules_catch_up_check CHECK ((catch_up = ANY (ARRAY['one'::text, 'all'::text, 'skip'::text])))
+    constraint schedules_name_key UNIQUE (name)
+    constraint schedules_pkey PRIMARY KEY (handler)
+
 table hearken.stripe_account
         -- Another account or mode is refused. Emptying it gives the catalogue to the account of the next contact.
     only_row boolean not null default true
@@ -310,6 +349,12 @@ begin
     end if;
     return next;
 end $function$
+
+CREATE OR REPLACE FUNCTION hearken.clock()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select clock_timestamp() $function$
 
 CREATE OR REPLACE FUNCTION hearken.fall_asleep(locks bigint[])
  RETURNS text[]

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.support.plans import Cost, Parameters, measure, prepare
 from tests.support.watched import declare
-from worker import brake, cursors, effects, log, parking
+from worker import brake, cursors, effects, log, parking, runs
 from worker.database import Connection, Database
 from worker.migrate import migrate
 from worker.retention import Partition
@@ -39,6 +39,8 @@ FILL: tuple[LiteralString, ...] = (
     """insert into hearken.effects (event_id, handler, topic, key, step, base, generation, state)
     select i, 'busy', 'public.busy', i::text, 'step', 'busy:' || i % 30000, i / 30000, 'done'
     from generate_series(1, 100000) i""",
+    """insert into hearken.runs (event_id, topic, source, state, started_at, ended_at)
+    select i, 'tick/' || i % 3, 'tick', 'succeeded', now(), now() from generate_series(1, 100000) i""",
     "update hearken.cursors set done = '115000:115000:'",
 )
 TABLES: LiteralString = """
@@ -79,7 +81,7 @@ def reading() -> Iterator[tuple[str, Case]]:
     yield "a shard's batch", Case(log.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
     yield "a batch of a quiet topic", Case(log.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
     yield "a batch of two topics", Case(log.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
-    judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name"}
+    judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name", "kinds": ["delete", "update"]}
     yield "a window judged", Case(brake.COUNT, read(busy, **judged), 400)
     yield "a quiet topic's window judged", Case(brake.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
     yield "what remains of a window", Case(brake.REMAINING, read(busy, **judged), 1000)
@@ -113,6 +115,12 @@ def settling() -> Iterator[tuple[str, Case]]:
         yield f"supersede for {handler}", Case(parking.SUPERSEDE, {**who, **keys, "event_id": new}, 2500)
     move = {"handler": "busy", "shard": 0, "seq": 0, "done": "1:1:", "target": None, "last_id": 0, "max_id": 0}
     yield "move a cursor", Case(cursors.MOVE, move, 50)
+    run = {"event_id": 7, "topic": "tick/1", "source": "tick", "attempt": 1}
+    yield "begin a run", Case(runs.BEGIN, run, 50, "work")
+    yield "tell a run's progress", Case(runs.PROGRESS, ("{}", 7), 50, "work")
+    ended = {name: [value] for name, value in run.items()} | {"state": ["succeeded"], "started_at": [datetime.now(UTC)]}
+    yield "settle a run", Case(runs.SETTLE, {**ended, "result": ["{}"], "error": [None]}, 50)
+    yield "supersede runs", Case(runs.SUPERSEDE, ("tick/1", 100_001), 50)
     start = {"event_id": 1, "handler": "busy", "topic": "public.busy", "key": "1", "step": "s", "base": "busy:1"}
     yield "begin an effect", Case(effects.START, start, 50, "work")
     end = dict.fromkeys(("object_id", "request_id", "changed", "error"))

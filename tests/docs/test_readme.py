@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
+import json
+import os
 import re
+import shlex
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
@@ -19,13 +24,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from handlers.spaces import sync_space
 from handlers.stripe import StripeSettings
 from handlers.stripe.local import LocalStripe
-from tests.support.cli import program
+from tests.support.cli import program, start
 from tests.support.workers import start_worker
 from worker.registry import Registry, registry
 from worker.settings import Settings
 from worker.testing import bench
 
 README = Path(__file__).parents[2] / "README.md"
+EXAMPLES = ("publish_room", "clear_board", "rename")
 
 
 def _blocks(language: str) -> list[str]:
@@ -73,10 +79,12 @@ def test_the_example_handler_is_short() -> None:
 
 
 async def test_the_example_handler_and_its_test_work(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler of the README passes the test of the README."""
-    for name in ("publish_room",):
+    """The handlers of the README pass the tests of the README."""
+    for name in EXAMPLES:
         monkeypatch.delitem(registry.handlers, name, raising=False)
+    # Among the modules while it is run: what it returns is described by its annotations, which are looked up there.
     module: Any = ModuleType("readme_example")
+    monkeypatch.setitem(sys.modules, "readme_example", module)
     for block in _blocks("python"):
         exec(compile(ast.parse(block), str(README), "exec"), module.__dict__)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
@@ -84,9 +92,11 @@ async def test_the_example_handler_and_its_test_work(empty_database_url: str, mo
         connection.execute("create table board (room text primary key, name text)")
     try:
         await module.test_a_room_is_on_the_board(empty_database_url)
+        await module.test_the_board_is_cleared(empty_database_url)
+        await module.test_a_room_is_renamed(empty_database_url)
     finally:
-        registry.handlers.pop("publish_room")
-    assert "readme_example" not in sys.modules
+        for name in EXAMPLES:
+            registry.handlers.pop(name)
 
 
 async def test_a_note_is_kept_with_the_event(database_url: str, stripe: LocalStripe) -> None:
@@ -149,7 +159,7 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
     for name, default in documented.items():
         if default == "required":
             assert fields[name].is_required(), name
-        elif name not in {"PORT", "HEARKEN_HOST", "STRIPE_API_BASE"}:
+        elif name not in {"PORT", "HEARKEN_HOST", "STRIPE_API_BASE", "CRON_SECRET"}:
             assert str(fields[name].default).removesuffix(".0") == default, name
 
 
@@ -162,6 +172,59 @@ def test_every_option_of_on_is_in_the_table() -> None:
     assert options.keys() == parameters.keys() - {"self", "topic"}
     for name in ("concurrency", "shards", "batch", "timeout", "attempts"):
         assert float(options[name]) == parameters[name].default
+
+
+def test_every_option_of_every_is_in_the_table_or_named() -> None:
+    """Those that are `@on`'s too are named below the table; the others are in it, with their defaults."""
+    text = README.read_text("utf-8")
+    table, _, below = text[text.index("| option of `@every`") : text.index("## Spaces and Stripe")].partition("\n\n")
+    options = dict(re.findall(r'`(\w+)="(.*?)"`', table))
+    parameters = inspect.signature(Registry.every).parameters
+    own = parameters.keys() - inspect.signature(Registry.on).parameters.keys() - {"cron"}
+    assert options.keys() == own
+    assert {name: parameters[name].default for name in ("tz", "catch_up")} == {"tz": "UTC", "catch_up": "one"}
+    assert (options["tz"], options["catch_up"]) == ("UTC", "one")
+    shared = below[: below.index(" are as for `@on`")]
+    assert set(re.findall(r"`(\w+)`", shared)) == parameters.keys() - own - {"self", "cron"}
+
+
+def test_every_option_of_endpoint_is_in_the_table_or_named() -> None:
+    """As for `@every`."""
+    text = README.read_text("utf-8")
+    table, _, below = text[text.index("| option of `@endpoint`") :].partition("\n\n")
+    options = dict(re.findall(r"`(\w+)=(.*?)`", table))
+    parameters = inspect.signature(Registry.endpoint).parameters
+    assert options.keys() == parameters.keys() - inspect.signature(Registry.on).parameters.keys() - {"name", "path"}
+    assert (float(options["wait"]), int(options["rate"])) == (parameters["wait"].default, parameters["rate"].default)
+    shared = below[: below.index(" are as for `@on`")]
+    assert set(re.findall(r"`(\w+)`", shared)) == parameters.keys() - options.keys() - {"self", "name", "path"}
+
+
+async def test_the_request_by_curl_is_answered(empty_database_url: str, tmp_path: Path) -> None:
+    """The line of the section Requests, to a worker that has the handler above it; and both commands named there."""
+    (tmp_path / "rooms.py").write_text("\n".join(block for block in _blocks("python") if "import bench" not in block))
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("create table rooms (id int primary key, name text, seats int)")
+        connection.execute("insert into rooms values (7, 'Green')")
+    environment = {"HEARKEN_HANDLERS": "rooms", "PYTHONPATH": str(tmp_path), "CRON_SECRET": "correct horse battery"}
+    assert (await program(empty_database_url, "migrate", **environment)).code == 0
+    (curl,) = [block for block in _blocks("sh") if block.startswith("curl")]
+    async with start(empty_database_url, "run", PORT="0", HEARKEN_HOST="127.0.0.1", **environment) as worker:
+        assert worker.stderr is not None
+        port = ""
+        async for line in worker.stderr:
+            port = str(json.loads(line).get("port", port))
+            if b"working" in line:
+                break
+        shell = await asyncio.create_subprocess_shell(
+            curl.replace("8080", port), env={**os.environ, **environment}, stdout=PIPE, stderr=PIPE
+        )
+        out, _ = await shell.communicate()
+        assert out == b'{"renamed": 1}'
+        (job,) = re.findall(r"`hearken (job .*?)`", README.read_text("utf-8"), re.DOTALL)
+        done = await program(empty_database_url, *shlex.split(job), "--json", **environment)
+        assert done.json["result"] == {"renamed": 1}
+    assert (await program(empty_database_url, "runs", **environment)).code == 0
 
 
 def test_the_procfile_is_as_described() -> None:

@@ -60,6 +60,25 @@ async def test_one_that_a_newer_event_has_replaced_is_left(database_url: str) ->
         assert await rooms.bench.execute("select * from hearken.actions") == []
 
 
+async def test_the_run_of_a_tick_or_request_is_told(database_url: str) -> None:
+    """Who waits for it sees that it is tried again, or that it was skipped and why."""
+    run = (
+        "insert into hearken.runs (event_id, topic, source, state, ended_at)"
+        " values (%s, 'tick/x', 'tick', 'dead', now())"
+    )
+    told = "select state, ended_at is null as open, error from hearken.runs order by event_id"
+    async with open_rooms(database_url) as rooms:
+        await put(rooms, "a", "b")
+        for event in (1, 2):
+            await rooms.bench.execute(run, (event,))
+        await dead.retry(rooms.bench.connection, [Dead("hear", 1)], ANNA)
+        await dead.skip(rooms.bench.connection, [Dead("hear", 2)], BEN)
+        assert [tuple(row.values()) for row in await rooms.bench.execute(told)] == [
+            ("waiting", True, None),
+            ("skipped", False, "not ours"),
+        ]
+
+
 @pytest.mark.parametrize(
     ("reasons", "groups"),
     [

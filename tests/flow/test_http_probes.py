@@ -110,6 +110,7 @@ async def test_health_tells_everything_as_json(empty_database_url: str) -> None:
             "held": 0,
             "dead": 0,
             "braked": None,
+            "schedule": None,
             "paused": None,
         }
 

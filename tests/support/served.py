@@ -60,6 +60,12 @@ class Served:
         async with self._session.request(method, self.url + path, headers=headers) as response:
             return Reply(response.status, await response.text(), dict(response.headers))
 
+    async def post(self, path: str, body: Any, headers: LooseHeaders | None = None) -> Reply:
+        """One POST: of bytes as they are, of anything else as JSON."""
+        sent: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
+        async with self._session.post(self.url + path, headers=headers, **sent) as response:
+            return Reply(response.status, await response.text(), dict(response.headers))
+
     async def until(self, path: str, fits: Callable[[Reply], bool], seconds: float = 20) -> Reply:
         """Ask again, as a platform's probe does, until the reply fits."""
         reply = await self.get(path)

@@ -11,8 +11,9 @@ import psycopg
 from worker import migrations
 from worker.database import Database
 from worker.migrate import migrate
-from worker.registry import Registry, import_modules, registry
+from worker.registry import Registry, registry
 from worker.settings import Settings
+from worker.systems import import_modules
 
 TABLES: LiteralString = """
 create table if not exists things (id integer primary key, version integer not null, pad text);

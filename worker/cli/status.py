@@ -54,4 +54,11 @@ def _state(one: HandlerStatus) -> str:
         return "gone from the code: `hearken forget` it"
     if one.braked is not None:
         return f"braked: {one.braked}; mend the rows or not, then `hearken resume {one.handler} --confirm`"
-    return one.state if one.paused is None else f"paused: {one.paused}"
+    if one.paused is not None:
+        return f"paused: {one.paused}"
+    return one.state if one.next_due is None else f"{one.state}, {_next_tick(one)}"
+
+
+def _next_tick(one: HandlerStatus) -> str:
+    due = f"{one.next_due:%Y-%m-%d %H:%M} UTC"
+    return f"tick of {due} is owed for {span(one.late)}" if one.late else f"next tick {due}"

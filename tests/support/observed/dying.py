@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from worker import cursors, log
+from worker import cursors, log, timetable
 from worker.database import Connection, Database
 
 POINTS = (
@@ -22,6 +22,11 @@ POINTS = (
     "before the cursor moves",
     "after the move, before the commit",
     "after the commit",
+)
+TICK_POINTS = (
+    "before the ticks",
+    "after the ticks, before the schedule moves",
+    "after the ticks are committed",
 )
 
 _chosen = os.environ.get("KILL_AT")
@@ -72,11 +77,26 @@ async def _batch(database: Database) -> AsyncIterator[Connection]:
         pass_by("after the commit")
 
 
+async def _append_ticks(*arguments: Any) -> None:
+    pass_by("before the ticks")
+    await _timetable_append_ticks(*arguments)
+    pass_by("after the ticks, before the schedule moves")
+
+
+async def _append_owed(*arguments: Any) -> bool | None:
+    appended = await _timetable_append_owed(*arguments)
+    if appended:
+        pass_by("after the ticks are committed")
+    return appended
+
+
+_timetable_append_ticks, _timetable_append_owed = timetable.append_ticks, timetable.append_owed
 _cursors_claim, _cursors_move = cursors.claim, cursors.move
 _log_read_batch, _database_batch = log.read_batch, Database.batch
 
 if _chosen is not None:
-    if _chosen not in POINTS:
-        raise ValueError(f"KILL_AT={_chosen}: known are {POINTS}")
+    if _chosen not in POINTS + TICK_POINTS:
+        raise ValueError(f"KILL_AT={_chosen}: known are {POINTS + TICK_POINTS}")
+    timetable.append_ticks, timetable.append_owed = _append_ticks, _append_owed  # type: ignore[assignment]
     cursors.claim, cursors.move, log.read_batch = _claim, _move, _read  # type: ignore[assignment]
     Database.batch = _batch  # type: ignore[assignment,method-assign]

@@ -1,0 +1,102 @@
+"""`hearken job`: ask an endpoint, without HTTP and without its secret, or let a schedule be due."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from functools import partial
+
+import click
+from pydantic import ValidationError
+
+from worker.cli.output import print_json
+from worker.cli.progress import bar
+from worker.cli.runs import tell
+from worker.cli.session import connected, load_handlers, operator
+from worker.database import Connection
+from worker.declaration import Handler
+from worker.errors import AlreadyRunning, UsageError
+from worker.registry import Registry
+from worker.requests import Asked, ask, ask_tick, problems, sound, wait_for
+from worker.runs import Run, find_run
+
+FAILED = 1
+
+
+@click.command(short_help="Ask an endpoint, or let a schedule be due.")
+@click.argument("name")
+@click.option("--body", metavar="JSON", help="What the POST's body would be.")
+@click.option("--force", is_flag=True, help="Also while another run is under way.")
+@click.option("--wait", is_flag=True, help="Wait for the outcome; exit code 1 when it failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def job(name: str, body: str | None, force: bool, wait: bool, as_json: bool) -> None:
+    """Append a request for the endpoint NAME, or a tick of the schedule NAME that is due now; a worker does it.
+
+    Ctrl-C ends the waiting alone: the run goes on, and `hearken runs RUN` tells its outcome.
+    """
+    run = asyncio.run(_run(name, body, force=force, wait=wait))
+    if as_json:
+        print_json(asdict(run))
+    elif wait:
+        tell(run)
+    else:
+        click.echo(f"run {run.event_id}: `hearken runs {run.event_id}` tells its outcome")
+    if run.state == "dead":
+        raise SystemExit(FAILED)
+
+
+async def _run(name: str, body: str | None, *, force: bool, wait: bool) -> Run:
+    registry = load_handlers()
+    handler = _named(registry, name)
+    document = _sound(handler, body)
+    async with connected(registry, "job") as connection:
+        asked = await _ask(connection, handler, document, force=force)
+        if wait:
+            click.echo(f"run {asked.event_id}: waiting; Ctrl-C leaves it to the workers", err=True)
+        look = partial(find_run, connection, asked.event_id)
+        run = await (_watch(name, look) if wait else look())
+    if run is None:
+        raise UsageError(f"run {asked.event_id} is gone: somebody has removed it from hearken.runs")
+    return run
+
+
+async def _ask(connection: Connection, handler: Handler, document: str, *, force: bool) -> Asked:
+    if handler.endpoint is None:
+        return await ask_tick(connection, handler, by=operator())
+    alone = handler.endpoint.alone and not force
+    try:
+        return await ask(connection, handler, document, source="cli", alone=alone, by=operator())
+    except AlreadyRunning as error:
+        raise UsageError(f"{error}, or ask again with --force") from None
+
+
+async def _watch(name: str, look: Callable[[], Awaitable[Run | None]]) -> Run | None:
+    with bar(name) as tell_bar:
+
+        def seen(run: Run) -> None:
+            progress = run.progress or {}
+            tell_bar(progress.get("done", 0), progress.get("total"), progress.get("text") or run.state)
+
+        return await wait_for(look, math.inf, asyncio.Event(), seen)
+
+
+def _named(registry: Registry, name: str) -> Handler:
+    """The handler of the endpoint or schedule of that name."""
+    known = {topic.partition("/")[2]: h for h in registry.handlers.values() for topic in h.topics if "/" in topic}
+    if name not in known:
+        raise UsageError(f"no such endpoint or schedule: {name}; known are {', '.join(sorted(known)) or 'none'}")
+    return known[name]
+
+
+def _sound(handler: Handler, body: str | None) -> str:
+    if handler.endpoint is None:
+        if body is not None:
+            raise UsageError("a schedule takes no --body")
+        return ""
+    try:
+        return sound(handler.endpoint.body, body or "")
+    except ValidationError as error:
+        said = "; ".join(f"{one['field']}: {one['problem']}" for one in problems(error))
+        raise UsageError(f"--body does not fit {handler.endpoint.name}: {said}") from None
