@@ -89,7 +89,8 @@ def read_settings(
 
 def _problems(error: ValidationError) -> list[str]:
     return [
-        f"{'.'.join(map(str, e['loc']))}: "
+        # What is wrong with several together names them itself.
+        "".join(f"{name}: " for name in e["loc"])
         + ("is not set" if e["type"] == "missing" else e["msg"].removeprefix("Value error, "))
         for e in error.errors(include_input=False, include_url=False)
     ]

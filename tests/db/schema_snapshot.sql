@@ -131,6 +131,25 @@ table hearken.migrations
     applied_at timestamp with time zone not null default now()
     constraint migrations_pkey PRIMARY KEY (area, version)
 
+table hearken.package_syncs
+        -- Bulk syncs of packages, and how far each has come.
+    id bigint not null generated always as identity
+    started_at timestamp with time zone not null default now()
+    ended_at timestamp with time zone
+    completed boolean not null default false
+    options jsonb not null
+    "position" uuid
+    profiles integer not null default 0
+    successful integer not null default 0
+    failed integer not null default 0
+    packages integer not null default 0
+    errors text[] not null default '{}'::text[]
+    seconds double precision not null default 0
+    constraint package_syncs_pkey PRIMARY KEY (id)
+
+sequence hearken.package_syncs_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
 table hearken.parked
     handler text not null
     event_id bigint not null
@@ -207,6 +226,63 @@ table hearken.stripe_account
     constraint stripe_account_mode_check CHECK ((mode = ANY (ARRAY['test'::text, 'live'::text])))
     constraint stripe_account_only_row_check CHECK (only_row)
     constraint stripe_account_pkey PRIMARY KEY (only_row)
+
+table public.bookings
+    id uuid not null default gen_random_uuid()
+    profile_id uuid
+    starts_at timestamp with time zone
+    created_at timestamp with time zone not null default now()
+    constraint bookings_pkey PRIMARY KEY (id)
+    constraint bookings_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE SET NULL
+    CREATE TRIGGER hearken_insert AFTER INSERT ON public.bookings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_69292528ccd3_insert()
+        -- hearken 0537eba8f4bc63fd
+
+table public.crm_customer_mapping
+        -- Which customer of the CRM a profile is, and how that was found; without a customer, the last attempt.
+    profile_id uuid not null
+    crm_customer_id text
+    match_method text
+    match_confidence numeric(3,2)
+    candidates jsonb not null default '[]'::jsonb
+    attempted_at timestamp with time zone not null default now()
+    matched_at timestamp with time zone
+    synced_at timestamp with time zone
+    constraint crm_customer_mapping_candidates_check CHECK ((jsonb_typeof(candidates) = 'array'::text))
+    constraint crm_customer_mapping_check CHECK (((crm_customer_id IS NULL) OR (match_method IS NOT NULL)))
+    constraint crm_customer_mapping_match_confidence_check CHECK (((match_confidence >= (0)::numeric) AND (match_confidence <= (1)::numeric)))
+    constraint crm_customer_mapping_pkey PRIMARY KEY (profile_id)
+    constraint crm_customer_mapping_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE CASCADE
+
+table public.packages
+        -- A copy of what the CRM has; written by the worker alone.
+    crm_package_id text not null
+    crm_customer_id text not null
+    package_name text not null
+    total_hours numeric
+    used_hours numeric
+    remaining_hours numeric
+    purchase_date date
+    first_use_date date
+    expiration_date date
+    source_updated_at timestamp with time zone not null
+    seen_at timestamp with time zone not null
+    removed_at timestamp with time zone
+    constraint packages_pkey PRIMARY KEY (crm_package_id)
+    CREATE INDEX packages_customer ON public.packages USING btree (crm_customer_id)
+
+table public.profiles
+    id uuid not null default gen_random_uuid()
+    name text
+    email text
+    phone_number text
+    last_login_at timestamp with time zone
+    created_at timestamp with time zone not null default now()
+    updated_at timestamp with time zone not null default now()
+    constraint profiles_pkey PRIMARY KEY (id)
+    CREATE TRIGGER hearken_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_insert()
+        -- hearken e01474d47f5f1335
+    CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
+        -- hearken 76777880dd144495
 
 table public.spaces
     id bigint not null generated as identity
@@ -330,6 +406,86 @@ begin
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
                      else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "new", origin, note)
+    select 'public.profiles', 'insert', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note from "new_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
+                     else pg_notify('hearken_484fb0ce3df28849', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    with appended as (
+        insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.profiles', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."last_login_at" is distinct from r."last_login_at" then '"last_login_at":' || coalesce(to_json(o."last_login_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note
+        from new_rows r left join old_rows o on r."id" = o."id"
+        where o."id" is null or o."last_login_at" is distinct from r."last_login_at"
+        returning op)
+    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
+    if rekeyed then
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.profiles', 'delete', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note
+        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    end if;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
+                     else pg_notify('hearken_484fb0ce3df28849', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_69292528ccd3_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "new", origin, note)
+    select 'public.bookings', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
+                     else pg_notify('hearken_69292528ccd33ae3', '')::text end;
     end if;
     return null;
 end $function$

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = sample_handlers.__name__
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["worker.app", *{place.module for place in COMMANDS.values()}])
-_OURS = ("DATABASE_URL", "HEARKEN_", "STRIPE_", "PORT", "PG")
+_OURS = ("DATABASE_URL", "HEARKEN_", "STRIPE_", "CRM_", "PORT", "PG")
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ async def _explain(connection: AsyncConnection[Any], query: LiteralString, param
 
 def _fits(value: Any, kind: str) -> bool:
     numbers = value if isinstance(value, list) else [value]
-    if not all(isinstance(number, int) for number in numbers):
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
         return True
     largest = max(map(abs, numbers))
     return kind.removesuffix("[]") == ("smallint" if largest < 2**15 else "integer" if largest < 2**31 else "bigint")

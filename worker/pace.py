@@ -1,4 +1,4 @@
-"""The rhythm of requests to one destination: shared by all its callers, just below `client`.
+"""The rhythm of requests to one destination: shared by all its callers, just below the client of an outside system.
 
 Every caller is given the next free moment, one gap after the one before. So a queue is served at exactly the
 limit, however late the event loop wakes each caller, and a burst after a pause is a few requests long.

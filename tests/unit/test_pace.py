@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from handlers.stripe.pace import Pace
+from worker.pace import Pace
 
 
 async def test_a_crowd_is_let_through_evenly() -> None:
