@@ -25,20 +25,20 @@ from worker.log import WANTED, Batch, parameters
 SMALL_TABLE = 20
 FEWEST = SMALL_TABLE // 2 + 1
 
-# What a person has let pass is not judged again.
-EVENTS: LiteralString = (
-    """
+# The window's events that the handler asked for, by the index; the grave ones are told apart by their operation first,
+# because to look into the rows of a large window is dear.
+EVENTS: LiteralString = """
 from unnest(%(topics)s::text[]) t (topic) cross join lateral (
     select * from hearken.events e
     where e.topic = t.topic and e.id > %(last_id)s and e.id <= %(max_id)s
       and pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
       and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
-    order by e.id) e
-where """
-    + WANTED
-)
+"""
+ASKED_FOR: LiteralString = " order by e.id) e where " + WANTED
+OF_KIND: LiteralString = " and e.op = any(%(kinds)s::text[]) "
 # A snapshot without a row is one that a reconciliation has found missing. A replay is a person's wish already: whom it
-# concerns was asked for and counted (`hearken rebase` repeats events too, but those are new to their handler).
+# concerns was asked for and counted (`hearken rebase` repeats events too, but those are new to their handler). What a
+# person has let pass is not judged again.
 GRAVE: LiteralString = """
     (op in ('delete', 'truncate') or (op = 'snapshot' and new is null)
      or (op = 'update' and coalesce(old->>%(active)s::text, 'false') <> 'false'
@@ -54,6 +54,8 @@ select count(*) filter (where not archived and not truncated) as deleted, count(
 from (select e.topic, e.key, bool_and(op = 'update') as archived, bool_or(op = 'truncate') as truncated
     """
     + EVENTS
+    + OF_KIND
+    + ASKED_FOR
     + " and "
     + GRAVE
     + " group by e.topic, e.key) k"
@@ -62,11 +64,14 @@ from (select e.topic, e.key, bool_and(op = 'update') as archived, bool_or(op = '
 REMAINING: LiteralString = (
     "with grave as materialized (select distinct e.topic, coalesce(e.key, '') as key"
     + EVENTS
+    + OF_KIND
+    + ASKED_FOR
     + " and "
     + GRAVE
     + """),
 newest as (select distinct on (e.topic, coalesce(e.key, '')) op, new"""
     + EVENTS
+    + ASKED_FOR
     + """ and (e.topic, coalesce(e.key, '')) in (select g.topic, g.key from grave g)
            order by e.topic, coalesce(e.key, ''), e.id desc)
 select count(*) filter (where op <> 'truncate' and new is null) as deleted,
@@ -151,7 +156,9 @@ def _suspects(changes: Sequence[Change], active: str | None) -> int:
 async def _count(
     connection: AsyncConnection[Any], query: LiteralString, handler: Handler, window: Position, most: int
 ) -> Seen:
-    whole = {**parameters(handler, 0, window, 0), "shards": 1, "active": handler.subscription.active}
+    active = handler.subscription.active
+    kinds = ["delete", "truncate", "snapshot", *(["update"] if active else [])]
+    whole = {**parameters(handler, 0, window, 0), "shards": 1, "active": active, "kinds": kinds}
     async with connection.cursor(row_factory=dict_row) as cursor:
         (row,) = await (await cursor.execute(query, whole)).fetchall()
     return Seen(**row, most=most)

@@ -81,7 +81,7 @@ def reading() -> Iterator[tuple[str, Case]]:
     yield "a shard's batch", Case(log.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
     yield "a batch of a quiet topic", Case(log.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
     yield "a batch of two topics", Case(log.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
-    judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name"}
+    judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name", "kinds": ["delete", "update"]}
     yield "a window judged", Case(brake.COUNT, read(busy, **judged), 400)
     yield "a quiet topic's window judged", Case(brake.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
     yield "what remains of a window", Case(brake.REMAINING, read(busy, **judged), 1000)
