@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from worker.brief import brief, trace_of
+from worker.canary.returning import CANARY
+from worker.canary.sender import Canary
 from worker.consumer import Consumer
 from worker.context import Services
 from worker.database import Database
@@ -78,7 +80,9 @@ class App:
         self.services = services
         self.metrics = Metrics()
         self.ready = asyncio.Event()
-        topics = {topic for handler in registry.handlers.values() for topic in handler.topics}
+        beats = settings.canary_seconds > 0 and CANARY.name in registry.engine
+        heard = [*registry.handlers.values(), *([CANARY] if beats else ())]
+        topics = {topic for handler in heard for topic in handler.topics}
         self.doorbell = Doorbell(services.database, sorted(topics), check_every=settings.listen_check)
         self.consumers = [
             Consumer(handler, shard, services, self.doorbell, settings, self.metrics)
@@ -90,10 +94,17 @@ class App:
         self.health = Health(
             registry, settings, services, self.doorbell.listener, self.consumers, lambda: self.not_ready_because
         )
+        self.canary = self._new_canary() if beats else None
+        if self.canary is not None:
+            self.health.add("canary", self.canary.check)
         gauges = Gauges(services.database, self.doorbell.listener, self.consumers)
         probes = Probes(self.health, self.metrics, gauges)
         routes = Routes(registry.handlers.values(), services.database, settings.cron_secret, self._stop)
         self.http = HttpServer(settings.address, [*probes.routes(), *routes.routes()])
+
+    def _new_canary(self) -> Canary:
+        consumer = Consumer(CANARY, 0, self.services, self.doorbell, self.settings, self.metrics)
+        return Canary(application_name(), consumer, self.health.inspection, self.settings, self.metrics)
 
     def stop(self) -> None:
         """Begin to end: claim nothing more."""
@@ -103,6 +114,8 @@ class App:
         self.not_ready_because = "stopping"
         for consumer in self.consumers:
             consumer.stop()
+        if self.canary is not None:
+            self.canary.stop()
 
     async def run(self) -> None:
         """Work until stopped. The database may be away at any time, at the start too.
@@ -132,6 +145,8 @@ class App:
 
     async def _consume(self) -> None:
         tasks = [asyncio.create_task(consumer.run()) for consumer in self.consumers]
+        if self.canary is not None:
+            tasks.append(asyncio.create_task(self.canary.run()))
         database, handlers = self.services.database, self.registry.handlers.values()
         beside = [
             asyncio.create_task(Retention(database, self.settings.retention_days).run()),
@@ -149,7 +164,7 @@ class App:
         """Let handlers end by themselves, then cancel them, then leave whatever is left."""
         _, late = await asyncio.wait(tasks, timeout=self.settings.shutdown_timeout)
         if late:
-            for consumer in self.consumers:
+            for consumer in [*self.consumers, *([self.canary.consumer] if self.canary is not None else ())]:
                 consumer.cancel()
             _, late = await asyncio.wait(tasks, timeout=SETTLE_GRACE)
         for task in late:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 CHANGES = ("insert", "update", "delete", "truncate")
 # How topics begin whose events come from elsewhere than a table.
 SOURCES = ("tick/", "request/")
+# How names of the engine's own handlers and topics begin. A function's name has no dot: they can be nobody else's.
+ENGINE = "hearken."
+
+
+def of_engine(name: str) -> bool:
+    """Whether the handler or topic of that name is the engine's own: run like any other, and left out of lists."""
+    return name.startswith(ENGINE)
 
 
 @dataclass(frozen=True)

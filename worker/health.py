@@ -8,7 +8,7 @@ know.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import LiteralString
 
@@ -57,11 +57,15 @@ class Health:
         self._settings = settings
         self._services = services
         self._not_ready = not_ready
-        self._inspection = Inspection(services.database)
+        self.inspection = Inspection(services.database)
         self._pending = Remembered(self._find_pending, fresh=FRESH, patience=DATABASE_PATIENCE)
         self._statuses = Remembered(self._read_statuses, fresh=FRESH, patience=DATABASE_PATIENCE)
         self._database = Check("database", self._ping, patience=DATABASE_PATIENCE)
         self._checks = [*self._engine_checks(), *self._declared_checks(), *self._handler_checks()]
+
+    def add(self, name: str, question: Callable[[], Awaitable[str]]) -> None:
+        """One more check, asked anew each time."""
+        self._checks.append(Check(name, question, patience=PATIENCE, fresh=0.0))
 
     async def answers(self) -> list[Answer]:
         """Every check's answer. They are asked side by side."""
@@ -77,7 +81,7 @@ class Health:
             await check.close()
         await self._pending.close()
         await self._statuses.close()
-        await self._inspection.close()
+        await self.inspection.close()
 
     def _engine_checks(self) -> Iterator[Check]:
         yield Check("worker", self._work, patience=PATIENCE, fresh=0.0)
@@ -104,7 +108,7 @@ class Health:
 
     async def _ping(self) -> str:
         loop = asyncio.get_running_loop()
-        async with self._inspection.connection() as connection:
+        async with self.inspection.connection() as connection:
             asked_at = loop.time()
             row = await (await connection.execute(PING)).fetchone()
         assert row is not None  # noqa: S101  # a select without a table has one row
@@ -118,12 +122,12 @@ class Health:
 
     async def _find_pending(self) -> Pending:
         await self._need_database()
-        async with self._inspection.connection() as connection:
+        async with self.inspection.connection() as connection:
             return await find_pending(connection, self._registry)
 
     async def _read_statuses(self) -> list[HandlerStatus]:
         await self._need_database()
-        async with self._inspection.connection() as connection:
+        async with self.inspection.connection() as connection:
             return await read_status(connection, self._registry.handlers, most=COUNTED)
 
     async def _migrations(self) -> str:

@@ -6,7 +6,7 @@ it puts into prometheus_client's default registry, which /metrics shows too.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from worker.distribution import Distribution
 
@@ -45,6 +45,18 @@ class Metrics:
             SECONDS,
         )
         self.batch = self._distribution("batch_events", "Events per batch", SIZES)
+        self.canary = Histogram(
+            "hearken_canary_seconds",
+            "From the sending of a canary's beat to its handler",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.canary_silent = Gauge(
+            "hearken_canary_silent",
+            "1 for the part that has swallowed the last beat",
+            ["part"],
+            registry=self.registry,
+        )
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"hearken_{name}", text, ["handler"], registry=self.registry)

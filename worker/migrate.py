@@ -60,12 +60,15 @@ class Pending:
         return "\n".join(parts)
 
 
-async def find_pending(connection: AsyncConnection[Any], registry: Registry) -> Pending:
-    """What `migrate` would do. With migrations pending, cursors and triggers cannot be judged and are left out."""
+async def find_pending(connection: AsyncConnection[Any], registry: Registry, *, engine: bool = True) -> Pending:
+    """What `migrate` would do. With migrations pending, cursors and triggers cannot be judged and are left out.
+
+    engine: for the engine's own handlers too.
+    """
     files = await migrations.pending(connection, migrations.find_migrations(registry.areas))
     if files:
         return Pending(migrations=files)
-    handlers = list(registry.handlers.values())
+    handlers = list((registry.every_handler if engine else registry.handlers).values())
     known = await enrolled(connection)
     plan = plan_enrolment(handlers, known)
     # What is gone from the code may still run elsewhere, and comes back with what it has missed, until it is forgotten.
@@ -112,8 +115,8 @@ async def _first_partitions(connection: AsyncConnection[Any]) -> list[Partition]
 
 
 async def require_migrated(connection: AsyncConnection[Any], registry: Registry) -> None:
-    """Raises NotMigrated naming what is missing."""
-    if pending := await find_pending(connection, registry):
+    """Raises NotMigrated naming what is missing. The engine's own handlers must not keep anyone from working."""
+    if pending := await find_pending(connection, registry, engine=False):
         raise NotMigrated(f"run `hearken migrate`; pending: {'; '.join(pending.lines())}")
 
 

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from worker.actions import Person, Subject, record
 from worker.database import CLUSTER
+from worker.declaration import of_engine
 from worker.errors import DatabaseError
 from worker.ringing import ring
 
@@ -65,7 +66,10 @@ UNBRAKE: LiteralString = "delete from hearken.brakes where handler = any(%s)"
 
 @dataclass(frozen=True)
 class Rebased:
-    """The cursors taken over (handler, shard), and how many events were appended again for each handler."""
+    """The cursors taken over (handler, shard), and how many events were appended again for each handler.
+
+    The engine's own handlers are not counted.
+    """
 
     cursors: list[tuple[str, int]]
     appended: dict[str, int]
@@ -92,9 +96,10 @@ async def rebase(connection: AsyncConnection[Any], person: Person) -> Rebased:
             appended = await (await cursor.execute(APPEND)).fetchall()
             await cursor.execute(SETTLE, position)
             await cursor.execute(MOVE, position)
-        counts: Counter[str] = Counter({handler: 0 for handler, _ in cursors})
+        counts: Counter[str] = Counter({handler: 0 for handler, _ in cursors if not of_engine(handler)})
         for row in appended:
-            counts[row["handler"]] += row["events"]
+            if row["handler"] in counts:
+                counts[row["handler"]] += row["events"]
         await connection.execute(UNBRAKE, (list(counts),))
         subjects = [Subject(handler, details={"appended": count}) for handler, count in counts.items()]
         await record(connection, "rebase", subjects, person)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from worker.canary.returning import CANARY
 from worker.cron import CatchUp
 from worker.declaration import CHANGES, Handler, check_handler, refuse, subscribe
 from worker.endpoints import Endpoint, NoBody, reading, requested
@@ -24,10 +25,14 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 
 
 class Registry:
-    """A set of declarations. The module's `on`, `resource` and `readiness` fill the process's own one."""
+    """A set of declarations. The module's `on`, `resource` and `readiness` fill the process's own one.
 
-    def __init__(self) -> None:
+    `engine` holds the engine's own handlers: enrolled and run like others, but no worker waits for them to be.
+    """
+
+    def __init__(self, engine: Iterable[Handler] = ()) -> None:
         self.handlers: dict[str, Handler] = {}
+        self.engine: dict[str, Handler] = {handler.name: handler for handler in engine}
         self.resources: list[Resource] = []
         self.checks: list[Readiness] = []
         self.stand_ins: list[StandIn] = []
@@ -216,6 +221,11 @@ class Registry:
             import_modules(name)
 
     @property
+    def every_handler(self) -> dict[str, Handler]:
+        """Those declared, and the engine's own."""
+        return self.handlers | self.engine
+
+    @property
     def areas(self) -> list[str]:
         """The folders of `schema/` that belong to what is declared: that of handlers/NAME is schema/NAME."""
         functions = [r.factory for r in self.resources] + [h.function for h in self.handlers.values()]
@@ -228,7 +238,7 @@ def _require_table(topic: object) -> None:
         raise DeclarationError('@on needs to know its table: write @on("schema.table")')
 
 
-registry = Registry()
+registry = Registry(engine=[CANARY])
 on = registry.on
 every = registry.every
 endpoint = registry.endpoint

@@ -23,6 +23,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "brakes": ("select", "insert", "update"),
     "effects": ("select", "insert", "update"),
     "schedules": ("select",),
+    "canary": ("select", "insert", "update", "delete"),
 }
 # A worker that has schedules appends their ticks, and one with endpoints what it is asked; both keep what became of it.
 NEEDED_TO_RUN: dict[str, tuple[str, ...]] = {

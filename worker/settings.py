@@ -44,6 +44,7 @@ class Settings(HandlersSetting):
     stalled_after: float = Field(120.0, alias="HEARKEN_STALLED_AFTER", gt=0)
     listen_check: float = Field(15.0, alias="HEARKEN_LISTEN_CHECK", gt=0)
     brake_max: int = Field(100, alias="HEARKEN_BRAKE_MAX", ge=1)
+    canary_seconds: float = Field(30.0, alias="HEARKEN_CANARY_SECONDS", ge=0, le=3600)
     cron_secret: SecretStr | None = Field(None, alias="CRON_SECRET", min_length=16)
     retention_days: int = Field(30, alias="HEARKEN_RETENTION_DAYS", ge=1)
 

@@ -38,6 +38,16 @@ table hearken.brakes
     passed pg_snapshot
     constraint brakes_pkey PRIMARY KEY (handler)
 
+table hearken.canary
+        -- One row per running worker: the last beat it has sent through the log, and the last that came back.
+    worker text not null
+    sent bigint not null
+        -- The number of the newest beat; the one column whose change makes an event.
+    sent_at timestamp with time zone not null
+    returned bigint not null default 0
+    returned_at timestamp with time zone
+    constraint canary_pkey PRIMARY KEY (worker)
+
 table hearken.cursors options: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000
     handler text not null
     shard integer not null

@@ -22,7 +22,7 @@ from tests.support.witness import Witness
 
 ROOT = Path(__file__).parents[2]
 # Port 0: two workers of a test serve HTTP at once.
-ENVIRONMENT = {"PORT": "0", "HEARKEN_HOST": "127.0.0.1", "HEARKEN_SHUTDOWN_TIMEOUT": "5"}
+ENVIRONMENT = {"PORT": "0", "HEARKEN_HOST": "127.0.0.1", "HEARKEN_SHUTDOWN_TIMEOUT": "5", "HEARKEN_CANARY_SECONDS": "0"}
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(["worker.app", "worker.cli.run", "tests.support.things", __name__])

@@ -36,7 +36,7 @@ async def test_check_changes_nothing_and_migrate_does_it_once(tables_url: str) -
     assert not log_exists(tables_url)
     done = (await hearken(tables_url, "migrate", "--json")).json
     assert (done["done"], done["migrations"]) == (True, ENGINE)
-    assert [handler["handler"] for handler in done["handlers"]] == ["note_room", "price_room"]
+    assert [handler["handler"] for handler in done["handlers"]] == ["note_room", "price_room", "hearken.canary"]
     assert len(done["partitions"]) == 4
     check, again = await asyncio.gather(hearken(tables_url, "migrate", "--check"), hearken(tables_url, "migrate"))
     assert (check.code, check.out) == (0, "up to date\n")
@@ -55,11 +55,12 @@ async def test_sql_prints_what_would_run_and_runs_nothing(tables_url: str) -> No
     pending = await hearken(tables_url, "migrate", "--check", "--json")
     assert pending.code == 1
     assert (pending.json["migrations"], pending.json["triggers"]) == ([], [])
-    assert [handler["action"] for handler in pending.json["handlers"]] == ["add", "add"]
+    assert [handler["action"] for handler in pending.json["handlers"]] == ["add"] * 3
 
 
 async def test_a_trigger_that_differs_is_pending(rooms: Rooms) -> None:
     """A trigger that someone has disabled is found, and mended."""
+    assert (await hearken(rooms.url, "migrate")).code == 0
     await rooms.execute("alter table rooms disable trigger hearken_insert")
     check = await hearken(rooms.url, "migrate", "--check")
     assert (check.code, check.out) == (1, "trigger hearken_insert on public.rooms: disabled\n")

@@ -18,6 +18,7 @@ from worker.cli.output import printable
 from worker.cli.session import connected, load_handlers, open_database
 from worker.cli.times import check_range, moment
 from worker.database import Connection
+from worker.declaration import of_engine
 from worker.doorbell import Doorbell
 from worker.errors import UsageError
 from worker.events import Event, Filter, find_events, follow_events, known_topics
@@ -92,10 +93,11 @@ async def _with_topics(connection: Connection, registry: Registry, wanted: Filte
     """The filter with every topic where none is named. Raises UsageError for one that is unknown."""
     declared = {topic for handler in registry.handlers.values() for topic in handler.topics}
     known = sorted(declared.union(await known_topics(connection)))
+    theirs = [topic for topic in known if not of_engine(topic)]
     if not wanted.topics:
-        return replace(wanted, topics=known)
+        return replace(wanted, topics=theirs)
     if unknown := set(wanted.topics) - set(known):
-        raise UsageError(f"no such topic: {', '.join(unknown)}; known are {', '.join(known) or 'none'}")
+        raise UsageError(f"no such topic: {', '.join(unknown)}; known are {', '.join(theirs) or 'none'}")
     return wanted
 
 

@@ -14,6 +14,7 @@ from worker.cli.failures import NEGATIVE
 from worker.cli.output import print_json
 from worker.cli.session import confirm, connected, load_handlers, operator
 from worker.database import Connection
+from worker.declaration import of_engine
 from worker.enrolment import enrolled
 from worker.errors import UsageError
 from worker.forgetting import Kept
@@ -91,7 +92,7 @@ async def _resume(handler: str, person: Person, *, confirmed: bool) -> tuple[boo
 async def _forget(handler: str, *, yes: bool) -> Kept:
     registry = load_handlers()
     async with connected(registry, "forget") as connection:
-        if handler in registry.handlers:
+        if handler in registry.every_handler:
             raise UsageError(f"handler {handler} is still declared: take it out of the code first")
         kept = await forgetting.look(connection, handler)
         if not (kept.cursors or kept.parked):
@@ -102,6 +103,7 @@ async def _forget(handler: str, *, yes: bool) -> Kept:
 
 
 async def _check_known(connection: Connection, registry: Registry, handler: str) -> None:
-    known = registry.handlers.keys() | (await enrolled(connection)).keys()
+    known = registry.every_handler.keys() | (await enrolled(connection)).keys()
     if handler not in known:
-        raise UsageError(f"no such handler: {handler}; known are {', '.join(sorted(known)) or 'none'}")
+        theirs = sorted(name for name in known if not of_engine(name))
+        raise UsageError(f"no such handler: {handler}; known are {', '.join(theirs) or 'none'}")

@@ -9,6 +9,7 @@ import click
 
 from worker.cli.output import print_json, print_table, span
 from worker.cli.session import connected, load_handlers
+from worker.declaration import of_engine
 from worker.status import HandlerStatus, read_status
 
 HEADINGS = ("handler", "hears", "behind", "oldest", "due", "held", "dead", "state", "who")
@@ -36,7 +37,13 @@ def status(as_json: bool) -> None:
 async def _read() -> list[HandlerStatus]:
     registry = load_handlers()
     async with connected(registry, "status") as connection:
-        return await read_status(connection, registry.handlers)
+        found = await read_status(connection, registry.every_handler)
+    return [one for one in found if not of_engine(one.handler) or _is_unwell(one)]
+
+
+def _is_unwell(one: HandlerStatus) -> bool:
+    """The engine's own handlers are only listed when something is wrong with them."""
+    return one.enrolled and (not one.native or one.paused is not None or one.due + one.held + one.dead > 0)
 
 
 def _row(one: HandlerStatus) -> tuple[object, ...]:
