@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.database import Database
     from worker.errors import CheckFailed
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
-    from worker.registry import endpoint, every, on, readiness, resource
+    from worker.registry import diagnosis, endpoint, every, on, readiness, resource
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
     _HOMES = {
@@ -39,6 +39,7 @@ else:
         "Skip": "outcomes",
         "Snooze": "outcomes",
         "Unavailable": "outcomes",
+        "diagnosis": "registry",
         "endpoint": "registry",
         "every": "registry",
         "on": "registry",
@@ -67,6 +68,7 @@ __all__ = [
     "Skip",
     "Snooze",
     "Unavailable",
+    "diagnosis",
     "endpoint",
     "every",
     "on",

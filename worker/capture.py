@@ -34,12 +34,16 @@ DROP = sql.SQL("drop trigger {} on {}")
 
 @dataclass(frozen=True)
 class TriggerStatus:
-    """One capture trigger: how it stands, and the statements that make it current (none when it is)."""
+    """One capture trigger: how it stands, and the statements that make it current (none when it is).
+
+    enabled  for which sessions it fires, as pg_trigger.tgenabled says (O, D, R, A); empty when it is missing
+    """
 
     topic: str
     name: str
     state: State
     statements: tuple[str, ...] = ()
+    enabled: str = ""
 
     def __str__(self) -> str:
         return f"trigger {self.name} on {self.topic}: {self.state}"
@@ -72,7 +76,8 @@ def _status(trigger: Trigger, row: dict[str, Any] | None) -> TriggerStatus:
         state = "outdated"
     elif row["enabled"] not in ("O", "A"):
         state = "disabled"
-    return TriggerStatus(trigger.table.topic, trigger.name, state, _mending(trigger, state))
+    enabled = "" if row is None else row["enabled"]
+    return TriggerStatus(trigger.table.topic, trigger.name, state, _mending(trigger, state), enabled)
 
 
 def _mending(trigger: Trigger, state: State) -> tuple[str, ...]:
@@ -85,4 +90,4 @@ def _mending(trigger: Trigger, state: State) -> tuple[str, ...]:
 
 def _orphan(row: dict[str, Any]) -> TriggerStatus:
     drop = DROP.format(sql.Identifier(row["name"]), sql.Identifier(row["schema"], row["table"])).as_string()
-    return TriggerStatus(row["topic"], row["name"], "orphan", (drop,))
+    return TriggerStatus(row["topic"], row["name"], "orphan", (drop,), row["enabled"])

@@ -1,4 +1,4 @@
-"""One connection to look at the database with, for `health`: opened when first asked for, and kept.
+"""One connection to look at the database with, for `health` and `doctor`: opened when first asked for, and kept.
 
 Apart from the pools, because a pool that handlers have used up must not look like a database that is away.
 """
@@ -29,6 +29,11 @@ class Inspection:
         self._database = database
         self._connection: Connection | None = None
         self._busy = asyncio.Lock()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as one can know without using it."""
+        return self._connection is not None and not self._connection.closed
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -19,7 +19,7 @@ from worker.declaration import CHANGES, Handler, check_handler, refuse, subscrib
 from worker.endpoints import Endpoint, NoBody, reading, requested
 from worker.errors import DeclarationError
 from worker.schedules import scheduled
-from worker.systems import Check, Factory, Readiness, Resource, StandIn, StandInFactory, import_modules
+from worker.systems import Check, Diagnosis, Factory, Readiness, Resource, StandIn, StandInFactory, import_modules
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 
@@ -35,6 +35,7 @@ class Registry:
         self.engine: dict[str, Handler] = {handler.name: handler for handler in engine}
         self.resources: list[Resource] = []
         self.checks: list[Readiness] = []
+        self.diagnoses: list[Diagnosis] = []
         self.stand_ins: list[StandIn] = []
         self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
         self.commands: list[Any] = []
@@ -187,6 +188,15 @@ class Registry:
 
         return declare
 
+    def diagnosis(self, name: str, settings: type[BaseSettings]) -> Callable[[Check], Check]:
+        """Declare what `hearken doctor` asks of a system, with settings that a resource of it has too."""
+
+        def declare(check: Check) -> Check:
+            self.diagnoses.append(Diagnosis(name, settings, check))
+            return check
+
+        return declare
+
     def stand_in(
         self, name: str, *, unless: str, harmless: Iterable[str]
     ) -> Callable[[StandInFactory], StandInFactory]:
@@ -244,6 +254,7 @@ every = registry.every
 endpoint = registry.endpoint
 resource = registry.resource
 readiness = registry.readiness
+diagnosis = registry.diagnosis
 stand_in = registry.stand_in
 demo = registry.demo
 command = registry.command

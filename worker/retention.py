@@ -106,7 +106,7 @@ async def missing_partitions(connection: AsyncConnection[Any]) -> list[Partition
     async with connection.cursor(row_factory=scalar_row) as cursor:
         (today,) = await (await cursor.execute(TODAY)).fetchall()
     wanted = [Partition(today + timedelta(days=n)) for n in range(AHEAD + 1)]
-    there = await _partitions(connection)
+    there = await partitions(connection)
     return [partition for partition in wanted if partition not in there]
 
 
@@ -128,7 +128,7 @@ async def drop_partitions(connection: AsyncConnection[Any], days: int) -> list[P
         (today,) = await (await cursor.execute(TODAY)).fetchall()
         if strangers := await (await cursor.execute(STRANGERS)).fetchall():
             raise DatabaseError(f"the cursor of {strangers[0]} is from another database: run `hearken rebase`")
-    old = [p for p in await _partitions(connection) if p.day < today - timedelta(days=days)]
+    old = [p for p in await partitions(connection) if p.day < today - timedelta(days=days)]
     return [partition for partition in old if await _drop(connection, partition)]
 
 
@@ -140,7 +140,8 @@ async def sweep_default(connection: AsyncConnection[Any], days: int) -> int:
     return deleted
 
 
-async def _partitions(connection: AsyncConnection[Any]) -> list[Partition]:
+async def partitions(connection: AsyncConnection[Any]) -> list[Partition]:
+    """Those of single days that are there, the oldest first."""
     async with connection.cursor(row_factory=scalar_row) as cursor:
         names = await (await cursor.execute(PARTITIONS)).fetchall()
     return [Partition(datetime.strptime(name, "events_%Y%m%d").replace(tzinfo=UTC).date()) for name in names]
@@ -149,7 +150,7 @@ async def _partitions(connection: AsyncConnection[Any]) -> list[Partition]:
 async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
     try:
         async with connection.transaction():
-            if not await _is_ours(connection) or partition in await _partitions(connection):
+            if not await _is_ours(connection) or partition in await partitions(connection):
                 return False
             await connection.execute(PATIENCE)
             for statement in partition.statements():
@@ -162,7 +163,7 @@ async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
 
 async def _drop(connection: AsyncConnection[Any], partition: Partition) -> bool:
     async with connection.transaction():
-        if not await _is_ours(connection) or partition not in await _partitions(connection):
+        if not await _is_ours(connection) or partition not in await partitions(connection):
             return False
         async with connection.cursor(row_factory=scalar_row) as cursor:
             await cursor.execute(UNPASSED.format(partition=partition.identifier))

@@ -36,6 +36,19 @@ class Readiness:
 
 
 @dataclass(frozen=True)
+class Diagnosis:
+    """What `hearken doctor` asks of a system.
+
+    `check(settings, connections)` returns what is fine or raises CheckFailed; `connections.connection()` is a context
+    with a connection. It runs without a worker, opens what it needs, writes nothing, and bears a database that is away.
+    """
+
+    name: str
+    settings: type[Any]
+    check: Check
+
+
+@dataclass(frozen=True)
 class StandIn:
     """A local server in place of an outside system, for `hearken dev`; not used where the variable `unless` is set.
 

@@ -1,4 +1,4 @@
-"""Stripe: the client that handlers share (`ctx.use(stripe)`), its account guard and its readiness check.
+"""Stripe: the client that handlers share (`ctx.use(stripe)`), its account guard, its readiness check and diagnosis.
 
 `local` holds a local server that speaks the same API, for `hearken dev` and the tests.
 """
@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from handlers.stripe.client import Stripe, from_memory, request_id
+from handlers.stripe.diagnosis import look as diagnosis
 from handlers.stripe.errors import Refused, StripeOutcome
 from handlers.stripe.settings import StripeSettings
 from worker import CheckFailed, readiness, resource
 from worker.database import Database
 
-__all__ = ["Refused", "Stripe", "StripeOutcome", "StripeSettings", "from_memory", "request_id", "stripe"]
+__all__ = ["Refused", "Stripe", "StripeOutcome", "StripeSettings", "diagnosis", "from_memory", "request_id", "stripe"]
 
 _READINESS_PATIENCE = 5.0
 

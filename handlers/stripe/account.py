@@ -35,14 +35,29 @@ async def claim(database: Connections, account: str, mode: Mode) -> None:
     """
     async with database.connection() as connection:
         await connection.execute(_REMEMBER, (account, mode))
-        cursor = connection.cursor(row_factory=tuple_row)
-        owner = await (await cursor.execute(_RECALL)).fetchone()
+        owner = await _read(connection)
     if owner is None:
         raise Denied("hearken.stripe_account was emptied just now: try again")
     if owner != (account, mode):
-        theirs, ours = f"{owner[0]} ({owner[1]} mode)", f"{account} ({mode} mode)"
+        theirs, ours = describe(*owner), describe(account, mode)
         raise Denied(
             f"this database belongs to Stripe account {theirs}, but STRIPE_SECRET_KEY is for {ours}. "
             f"Set a key of {theirs} and restart; or, to move the catalogue to {ours}, "
             "empty the table hearken.stripe_account"
         )
+
+
+async def recall(database: Connections) -> tuple[str, str] | None:
+    """The account and mode that this database belongs to, None before the first contact. Raises psycopg.Error."""
+    async with database.connection() as connection:
+        return await _read(connection)
+
+
+async def _read(connection: AsyncConnection[Any]) -> tuple[str, str] | None:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        return await (await cursor.execute(_RECALL)).fetchone()
+
+
+def describe(account: str, mode: str) -> str:
+    """An account in a mode, for people."""
+    return f"{account} ({mode} mode)"

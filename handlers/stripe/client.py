@@ -98,13 +98,18 @@ class Stripe:
             check = self._verification = asyncio.create_task(self._check_account())
         return await asyncio.shield(check)
 
-    async def _check_account(self) -> str:
+    async def whose_key(self) -> str:
+        """The id of the account that the key belongs to, whoever this database belongs to."""
         try:
             account = await self._patiently("account.retrieve", self.api.accounts.retrieve_current_async)
         except Refused as error:
             raise Denied(f"{error.reason}. Is STRIPE_API_BASE right?") from None
-        await claim(self._database, account.id, self.settings.mode)
         return account.id
+
+    async def _check_account(self) -> str:
+        account = await self.whose_key()
+        await claim(self._database, account, self.settings.mode)
+        return account
 
     async def _patiently(self, call: str, method: Method[T], *target: str, **request: Any) -> T:
         """One call in a few tries, all with the same idempotency key."""

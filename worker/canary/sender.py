@@ -53,10 +53,10 @@ LEAVE: LiteralString = "delete from hearken.canary where worker = %s"
 
 @dataclass(frozen=True)
 class Beat:
-    """One that was sent, in the transaction `tx`, when the monotonic clock said so."""
+    """The newest one, sent in the transaction `tx`; `waiting_since` the first that has not come back (monotonic)."""
 
     tx: str
-    sent_at: float
+    waiting_since: float
 
 
 class Canary:
@@ -115,7 +115,6 @@ class Canary:
         except Exception as error:
             self._failed(error)
             return min(self._interval, AGAIN)
-        self._trouble = None
         return 0.0
 
     def _failed(self, error: Exception) -> None:
@@ -127,7 +126,7 @@ class Canary:
     async def _send(self) -> Beat:
         async with self._inspection.connection() as connection:
             (row,) = await (await connection.execute(SEND, {"worker": self._worker})).fetchall()
-        return Beat(row["tx"], time.monotonic())
+        return Beat(row["tx"], time.monotonic() if self._beat is None else self._beat.waiting_since)
 
     async def _wait_for_it(self) -> None:
         """Look for the beat until the next one is due. When it is back, sleep until then."""
@@ -144,6 +143,7 @@ class Canary:
     async def _is_back(self) -> bool:
         async with self._inspection.connection() as connection:
             rows = await (await connection.execute(LOOK, (self._worker,))).fetchall()
+            self._trouble = None
             if rows and not rows[0]["returned"]:
                 await self._judge(connection)
                 return False
@@ -152,6 +152,7 @@ class Canary:
         return True
 
     def _came_back(self, row: dict[str, Any]) -> None:
+        self._beat = None
         self._seconds = max(0.0, row["seconds"])
         self._metrics.canary.observe(self._seconds)
         if self.silence is not None:
@@ -162,7 +163,7 @@ class Canary:
         """Say which part is silent, once the beat has had its time."""
         if self._beat is None:
             return
-        waiting = time.monotonic() - self._beat.sent_at
+        waiting = time.monotonic() - self._beat.waiting_since
         if waiting < min(PATIENCE, self._interval / 2):
             return
         silence = await find_silence(connection, self._worker, self._beat.tx)

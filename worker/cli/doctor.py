@@ -1,0 +1,43 @@
+"""`hearken doctor`: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import click
+
+from worker import logs
+from worker.cli.failures import NEGATIVE
+from worker.cli.output import print_json
+from worker.cli.session import load_handlers
+from worker.doctor.examination import examine
+from worker.doctor.finding import Finding
+
+MARKS = {"ok": "✓", "problem": "✗", "unknown": "?"}
+
+
+@click.command(short_help="Look at everything a worker depends on.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> int:
+    """Look at everything a worker depends on, and say of each what is fine or what to do. Changes nothing.
+
+    \b
+    ✓ fine   ✗ something is to be done   ? could not be looked at
+
+    Exits with 1 unless all is fine. Works while workers run, and as far as it can while the database is away.
+    """
+    logs.configure("error")
+    findings = asyncio.run(_examine(as_json=as_json))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    return 0 if all(finding.state == "ok" for finding in findings) else NEGATIVE
+
+
+async def _examine(*, as_json: bool) -> list[Finding]:
+    findings = []
+    async for finding in examine(load_handlers):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{MARKS[finding.state]} {finding.name}: {finding.text}")
+    return findings

@@ -1,0 +1,44 @@
+"""Whether the settings are all there and right."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from worker.doctor.finding import Finding, fine, wrong
+from worker.errors import ConfigurationError
+from worker.registry import Registry
+from worker.settings import Settings, read_settings
+
+
+def look(registry: Registry) -> list[Finding]:
+    """A line for each setting that is missing, wrong or unknown."""
+    classes = settings_classes(registry)
+    try:
+        read_settings(classes)
+    except ConfigurationError as error:
+        _, *problems = str(error).splitlines()
+        return [wrong("settings", problem.strip()) for problem in problems]
+    return [fine("settings", "none is missing, wrong or unknown")]
+
+
+def settings_classes(registry: Registry) -> list[type[BaseSettings]]:
+    """The engine's, and those of every declared resource and diagnosis."""
+    of_resources = [resource.settings for resource in registry.resources]
+    return list(dict.fromkeys([Settings, *of_resources, *(diagnosis.settings for diagnosis in registry.diagnoses)]))
+
+
+def settings_to_look_with() -> Settings | None:
+    """The engine's settings; when some are wrong, the defaults with DATABASE_URL, None when there is no such URL."""
+    engine: type[Any] = Settings
+    try:
+        return cast(Settings, engine())
+    except ValidationError:
+        url = {"DATABASE_URL": os.environ.get("DATABASE_URL")}
+    try:
+        return Settings.model_validate(url)
+    except ValidationError:
+        return None

@@ -1,0 +1,89 @@
+"""Whether each watched table is captured: its triggers are there, current and enabled, and nothing goes around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import LiteralString
+
+from worker.brief import brief
+from worker.capture import TriggerStatus, trigger_status
+from worker.declaration import Handler
+from worker.doctor.finding import Finding, judged, wrong
+from worker.doctor.patient import Patient
+from worker.enrolment import enrolled
+from worker.errors import DeclarationError, WatchError
+
+# Tables that inherit from it or are its partitions, and who else may write to them directly.
+CHILDREN: LiteralString = """
+select c.oid::regclass::text as name, c.relispartition as partition,
+       (select string_agg(distinct case when a.grantee = 0 then 'public' else a.grantee::regrole::text end, ', ')
+        from aclexplode(c.relacl) a
+        where a.grantee <> c.relowner and a.privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')) as writers
+from pg_catalog.pg_partition_tree(to_regclass(%s)) t join pg_catalog.pg_class c on c.oid = t.relid
+where t.level > 0 and c.relkind in ('r', 'p')
+union all
+select c.oid::regclass::text, false, null
+from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+where i.inhparent = to_regclass(%s) and not c.relispartition
+order by name
+"""
+QUOTED: LiteralString = "select format('%%I.%%I', %s::text, %s::text) as name"
+ENABLED = {"D": "is disabled", "R": "is enabled for replication alone (ENABLE REPLICA)"}
+
+
+async def look(patient: Patient) -> list[Finding]:
+    """A line for each table that a declared handler watches, and one for the triggers that nobody needs any more."""
+    topics = sorted({topic for handler in patient.registry.every_handler.values() for topic in _tables(handler)})
+    return [await _look_at(patient, topic) for topic in topics] + await _leftovers(patient, topics)
+
+
+def _tables(handler: Handler) -> list[str]:
+    return [topic for topic in handler.topics if "/" not in topic]
+
+
+async def _look_at(patient: Patient, topic: str) -> Finding:
+    handlers = [handler for handler in patient.registry.every_handler.values() if topic in handler.topics]
+    try:
+        async with patient.connection() as connection:
+            found = [t for t in await trigger_status(connection, handlers) if t.topic == topic]
+    except (WatchError, DeclarationError) as error:
+        return wrong(topic, brief(error))
+    problems = [*_of_triggers(found), *await _of_children(patient, topic)]
+    always = sum(t.enabled == "A" for t in found)
+    return judged(
+        topic, f"{len(found)} triggers are current" + (f", {always} ENABLE ALWAYS" if always else ""), problems
+    )
+
+
+def _of_triggers(found: list[TriggerStatus]) -> Iterator[str]:
+    for trigger in found:
+        if trigger.state == "disabled":
+            yield f"trigger {trigger.name} {ENABLED[trigger.enabled]}, ordinary changes are not captured"
+        elif trigger.state != "current":
+            yield f"trigger {trigger.name} is {trigger.state if trigger.state != 'orphan' else 'no longer needed'}"
+    if any(trigger.state != "current" for trigger in found):
+        yield "run `hearken migrate`"
+
+
+async def _of_children(patient: Patient, topic: str) -> list[str]:
+    schema, _, name = topic.partition(".")
+    relation = (await patient.row(QUOTED, (schema, name)))["name"]
+    problems = []
+    for child in await patient.rows(CHILDREN, (relation, relation)):
+        if not child["partition"]:
+            problems.append(f"{child['name']} inherits from it: what is inserted there is not captured; watch it too")
+        elif child["writers"]:
+            problems.append(
+                f"{child['writers']} may write to its partition {child['name']} directly, which is not captured:"
+                f" revoke insert, update, delete, truncate on {child['name']} from {child['writers']}"
+            )
+    return problems
+
+
+async def _leftovers(patient: Patient, topics: list[str]) -> list[Finding]:
+    async with patient.connection() as connection:
+        installed = {t.topic for t in await trigger_status(connection, ())}
+        heard = {topic for known in (await enrolled(connection)).values() for topic in known.topics}
+    left = sorted(installed - set(topics) - heard)
+    problems = [f"{', '.join(left)} are captured for nobody: run `hearken migrate`"] if left else []
+    return [judged("triggers", "none is left over on other tables", problems)]
