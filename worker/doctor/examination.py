@@ -58,6 +58,7 @@ CHECKS = (
     Check("clock", clock.look),
     Check("migrations", schema.look, of_code=True),
     Check("tables", tables.look, of_code=True),
+    Check("triggers", tables.look_at_leftovers, of_code=True),
     Check("session_replication_role", replication_role.look),
     Check("handlers", handlers.look, of_code=True),
     Check("log", log.look),

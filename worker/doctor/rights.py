@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from worker.doctor.finding import Finding, fine
+from typing import LiteralString
+
+from worker.doctor.finding import Finding, fine, unknown
 from worker.doctor.patient import Patient
 from worker.rights import require_rights
+
+MIGRATED: LiteralString = "select to_regnamespace('hearken') is not null as migrated"
 
 
 async def look(patient: Patient) -> list[Finding]:
     """Raises NotAllowed with the GRANT statements that are wanting."""
+    if not (await patient.row(MIGRATED))["migrated"]:
+        return [unknown("rights", "not known before `hearken migrate`")]
     async with patient.connection() as connection:
         await require_rights(connection)
     return [fine("rights", "the role may do a worker's work")]

@@ -32,9 +32,20 @@ ENABLED = {"D": "is disabled", "R": "is enabled for replication alone (ENABLE RE
 
 
 async def look(patient: Patient) -> list[Finding]:
-    """A line for each table that a declared handler watches, and one for the triggers that nobody needs any more."""
+    """A line for each table that a declared handler watches."""
     topics = sorted({topic for handler in patient.registry.every_handler.values() for topic in _tables(handler)})
-    return [await _look_at(patient, topic) for topic in topics] + await _leftovers(patient, topics)
+    return [await _look_at(patient, topic) for topic in topics]
+
+
+async def look_at_leftovers(patient: Patient) -> list[Finding]:
+    """Triggers that no handler needs, of the code or of the tables."""
+    wanted = {topic for handler in patient.registry.every_handler.values() for topic in handler.topics}
+    async with patient.connection() as connection:
+        installed = {trigger.topic for trigger in await trigger_status(connection, ())}
+        heard = {topic for known in (await enrolled(connection)).values() for topic in known.topics}
+    left = ", ".join(sorted(installed - wanted - heard))
+    problems = [f"{left}: captured for nobody, run `hearken migrate`"] if left else []
+    return [judged("triggers", "none is left over on other tables", problems)]
 
 
 def _tables(handler: Handler) -> list[str]:
@@ -79,11 +90,3 @@ async def _of_children(patient: Patient, topic: str) -> list[str]:
             )
     return problems
 
-
-async def _leftovers(patient: Patient, topics: list[str]) -> list[Finding]:
-    async with patient.connection() as connection:
-        installed = {t.topic for t in await trigger_status(connection, ())}
-        heard = {topic for known in (await enrolled(connection)).values() for topic in known.topics}
-    left = sorted(installed - set(topics) - heard)
-    problems = [f"{', '.join(left)} are captured for nobody: run `hearken migrate`"] if left else []
-    return [judged("triggers", "none is left over on other tables", problems)]
