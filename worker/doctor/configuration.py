@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, cast
-
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
@@ -32,13 +29,12 @@ def settings_classes(registry: Registry) -> list[type[BaseSettings]]:
 
 
 def settings_to_look_with() -> Settings | None:
-    """The engine's settings; when some are wrong, the defaults with DATABASE_URL, None when there is no such URL."""
-    engine: type[Any] = Settings
-    try:
-        return cast(Settings, engine())
-    except ValidationError:
-        url = {"DATABASE_URL": os.environ.get("DATABASE_URL")}
-    try:
-        return Settings.model_validate(url)
-    except ValidationError:
-        return None
+    """The engine's settings, with the default in place of each that is wrong; None without a right DATABASE_URL."""
+    defaults = {str(field.alias): field.default for field in Settings.model_fields.values() if not field.is_required()}
+    instead: dict[str, object] = {}
+    for _ in range(2):
+        try:
+            return Settings.model_validate(instead)  # what is given here is not taken from the environment
+        except ValidationError as error:
+            instead = {name: defaults[name] for name in (str(e["loc"][0]) for e in error.errors()) if name in defaults}
+    return None

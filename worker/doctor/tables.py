@@ -89,4 +89,3 @@ async def _of_children(patient: Patient, topic: str) -> list[str]:
                 f" revoke insert, update, delete, truncate on {child['name']} from {child['writers']}"
             )
     return problems
-

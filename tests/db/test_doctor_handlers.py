@@ -1,0 +1,125 @@
+"""Promise: `hearken doctor` says of each handler, and of the canary, what keeps it from delivering."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.doctor import examined, watched
+from tests.support.served import execute, prepare, served
+from worker import Change, Context, Park
+from worker.canary.returning import CANARY
+from worker.registry import Registry
+
+INSERT = "insert into things values (1, 'x')"
+
+
+@pytest.fixture
+async def url(empty_database_url: str) -> AsyncIterator[str]:
+    """A database in which `things` are watched."""
+    await prepare(empty_database_url, watched())
+    yield empty_database_url
+
+
+async def test_one_that_has_nothing_to_do_is_fine(url: str) -> None:
+    """With nobody to run it, too: nothing waits for that."""
+    findings = await examined(url, watched())
+    assert findings.about("handler hear").text == "no worker runs it; nothing undelivered"
+    assert not any("hearken.canary" in finding.name for finding in findings if finding.name.startswith("handler"))
+
+
+async def test_one_that_is_not_enrolled(url: str) -> None:
+    """In the code and not in the tables."""
+    await execute(url, "delete from hearken.cursors where handler = 'hear'")
+    (await examined(url, watched())).problem("handler hear", "is in the code and has no cursor: run `hearken migrate`")
+
+
+async def test_one_that_is_gone_from_the_code(url: str) -> None:
+    """In the tables and not in the code."""
+    await execute(url, "update hearken.cursors set handler = 'gone' where handler = 'hear'")
+    findings = await examined(url, watched())
+    findings.problem("handler gone", "is in the tables and not in the code", "hearken forget gone")
+
+
+async def test_a_cursor_from_another_database(url: str) -> None:
+    """As after a dump was restored; the canary's as well."""
+    await execute(url, "update hearken.cursors set cluster = 'elsewhere'")
+    findings = await examined(url, watched())
+    findings.problem("handler hear", "its cursor is from another database", "hearken rebase")
+    findings.problem("handler hearken.canary", "hearken rebase")
+
+
+async def test_one_that_is_paused(url: str) -> None:
+    """Why, and what lets it go on."""
+    await execute(url, "insert into hearken.paused (handler, by, reason) values ('hear', 'anna', 'inventory')")
+    await execute(url, INSERT)
+    text = (await examined(url, watched())).problem("handler hear", "paused (inventory)", "hearken resume hear")
+    assert "no worker" not in text
+
+
+async def test_dead_events(empty_database_url: str) -> None:
+    """How many there are."""
+    registry = Registry(engine=[CANARY])
+
+    @registry.on("public.things")
+    async def refuse(change: Change, ctx: Context) -> None:
+        """Refuse everything."""
+        raise Park("no good")
+
+    async with served(empty_database_url, registry) as worker:
+        await worker.until_ready()
+        await execute(empty_database_url, "insert into things values (1, 'x'), (2, 'y')")
+        await worker.until("/metrics", lambda reply: 'hearken_dead_total{handler="refuse"} 2.0' in reply.text)
+    (await examined(empty_database_url, registry)).problem("handler refuse", "2 dead events")
+
+
+async def test_events_that_nobody_delivers(url: str) -> None:
+    """Behind, and no worker is there."""
+    await execute(url, INSERT)
+    findings = await examined(url, watched())
+    findings.problem(
+        "handler hear", "behind by 1 events, the oldest of", "no worker runs it: start one (`hearken run`)"
+    )
+
+
+async def test_one_that_does_not_move(empty_database_url: str) -> None:
+    """A worker has it and is stuck: the worker is named, for its probes say more."""
+    registry, called, released = Registry(engine=[CANARY]), asyncio.Event(), asyncio.Event()
+
+    @registry.on("public.things")
+    async def wait(change: Change, ctx: Context) -> None:
+        """Wait."""
+        called.set()
+        await released.wait()
+
+    async with served(empty_database_url, registry) as worker:
+        await worker.until_ready()
+        await execute(empty_database_url, INSERT)
+        await called.wait()
+        patient = await examined(empty_database_url, registry)
+        assert patient.about("handler wait").text.startswith("working; behind by 1 events")
+        findings = await examined(empty_database_url, registry, HEARKEN_STALLED_AFTER="0.001")
+        findings.problem("handler wait", "not moving, behind by 1 events", "ask hearken ", "/readyz")
+        released.set()
+
+
+async def test_a_beat_that_does_not_come_back(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a worker that is connected."""
+    async with served(url, watched(), prepared=False, canary_seconds=0.2) as worker:
+        await worker.until("/readyz", lambda reply: "the last beat came back" in reply.line("canary"))
+        assert "last beats of 1 workers came back" in (await examined(url, watched())).about("canary").text
+        await execute(url, "insert into hearken.paused (handler, by, reason) values ('hearken.canary', 'me', 'why')")
+        await worker.until_red("canary", "paused")
+        monkeypatch.setattr("worker.doctor.canary.PATIENCE", 0.0)
+        findings = await examined(url, watched())
+    findings.problem("canary", "did not come back: its /readyz says which part is silent")
+    findings.problem("handler hearken.canary", "paused (why)")
+
+
+async def test_beats_of_workers_that_are_gone_are_nobodys(url: str) -> None:
+    """Their rows stay for a day."""
+    await execute(url, "insert into hearken.canary values ('hearken gone:1/abcd', 5, now() - interval '1 hour')")
+    finding = (await examined(url, watched())).about("canary")
+    assert (finding.state, finding.text) == ("ok", "no worker is connected that has sent a beat yet")
