@@ -15,7 +15,6 @@ from typing import LiteralString
 from worker.checks import FRESH, Answer, Check
 from worker.consumer import Consumer
 from worker.context import Services
-from worker.systems import Readiness
 from worker.errors import CheckFailed
 from worker.inspection import Inspection
 from worker.listener import ANSWER, Listener

@@ -123,3 +123,19 @@ async def test_beats_of_workers_that_are_gone_are_nobodys(url: str) -> None:
     await execute(url, "insert into hearken.canary values ('hearken gone:1/abcd', 5, now() - interval '1 hour')")
     finding = (await examined(url, watched())).about("canary")
     assert (finding.state, finding.text) == ("ok", "no worker is connected that has sent a beat yet")
+
+
+async def test_a_schedule_whose_ticks_do_not_come(empty_database_url: str) -> None:
+    """Due and not appended: since when; before that, that all is well. Not enrolled is said, too."""
+    registry = Registry(engine=[CANARY])
+
+    @registry.every("0 2 * * *")
+    async def nightly(change: Change, ctx: Context) -> None:
+        """Nothing."""
+
+    await prepare(empty_database_url, registry)
+    assert (await examined(empty_database_url, registry)).about("schedules").state == "ok"
+    await execute(empty_database_url, "update hearken.schedules set last_due = now() - interval '3 days'")
+    (await examined(empty_database_url, registry)).problem("schedules", "no tick was appended", "nightly")
+    await execute(empty_database_url, "delete from hearken.schedules")
+    (await examined(empty_database_url, registry)).problem("schedules", "nightly")

@@ -30,7 +30,7 @@ COMMANDS = {
     "pause": Place("worker.cli.handlers", "pause", "Let a handler wait."),
     "resume": Place("worker.cli.handlers", "resume", "Let a paused handler go on."),
     "forget": Place("worker.cli.handlers", "forget", "Remove what the database keeps of a handler that is gone."),
-    "doctor": Place("worker.cli.doctor", "doctor", "Look at everything a worker depends on, and say what to do."),
+    "doctor": Place("worker.cli.doctor", "doctor", "Look at everything a worker depends on."),
     "rebase": Place("worker.cli.rebase", "rebase", "Make the cursors of a restored dump work here."),
 }
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from worker.database import Connection
 from worker.doctor.finding import Finding, fine, unknown
-from worker.systems import Diagnosis
 from worker.inspection import Inspection
+from worker.systems import Diagnosis
 
 
 class NoDatabase:

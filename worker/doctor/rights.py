@@ -16,5 +16,5 @@ async def look(patient: Patient) -> list[Finding]:
     if not (await patient.row(MIGRATED))["migrated"]:
         return [unknown("rights", "not known before `hearken migrate`")]
     async with patient.connection() as connection:
-        await require_rights(connection)
+        await require_rights(connection, patient.registry.handlers.values())
     return [fine("rights", "the role may do a worker's work")]
