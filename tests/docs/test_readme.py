@@ -27,6 +27,7 @@ from handlers.stripe import StripeSettings
 from handlers.stripe.local import LocalStripe
 from tests.support.cli import program, start
 from tests.support.workers import start_worker
+from worker.cli.status import HEADINGS
 from worker.registry import Registry, registry
 from worker.settings import Settings
 from worker.testing import bench
@@ -72,6 +73,43 @@ async def test_every_command_to_operate_works(database_url: str, stripe: LocalSt
     for arguments in commands:
         result = await program(database_url, *(word.strip('"') for word in arguments), **_environment(stripe))
         assert result.code == 0, f"hearken {' '.join(arguments)}: {result.err or result.out}"
+
+
+def _symptoms() -> list[tuple[str, str]]:
+    """The table of "When something is wrong": each command without `hearken`, and what to read."""
+    page = README.read_text("utf-8").partition("### When something is wrong")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| [^|]+ \| `hearken ([^|`]+)` \| ([^|]+) \|$", page, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| ", page, re.MULTILINE)) - 2, "a row that names no command"
+    return rows
+
+
+async def test_every_command_for_when_something_is_wrong_answers(database_url: str, stripe: LocalStripe) -> None:
+    """With a handler that is paused and a trigger that is off: an answer for each, and no wrong usage."""
+    environment = _environment(stripe)
+    assert (await program(database_url, "migrate", **environment)).code == 0
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("insert into public.spaces (name, capacity, price_per_hour) values ('Blue', 4, 20)")
+        connection.execute("insert into hearken.paused (handler, by, reason) values ('sync_space', 'me', 'why')")
+        connection.execute("alter table spaces disable trigger hearken_update")
+    for command in sorted({command for command, _ in _symptoms()}):
+        result = await program(database_url, *command.split(), **environment)
+        assert result.code in (0, 1), f"hearken {command}: {result.err or result.out}"
+        assert result.out + result.err, f"hearken {command} says nothing"
+        assert "Traceback" not in result.err, result.err
+
+
+async def test_what_to_read_is_there(database_url: str, stripe: LocalStripe) -> None:
+    """Each line that the table names is one that the doctor says, each column one of `hearken status`."""
+    environment = _environment(stripe)
+    assert (await program(database_url, "migrate", **environment)).code == 0
+    said = (await program(database_url, "doctor", "--json", **environment)).json
+    there = {
+        "doctor": {finding["name"] for finding in said} | {"✓", "/readyz", "schedules"},
+        "status": {*HEADINGS, "hearken.canary", "hearken.parked"},
+    }
+    for command, text in _symptoms():
+        if command in there:
+            assert set(re.findall(r"`([^`]+)`", text)) <= there[command], f"hearken {command}: {text}"
 
 
 def test_the_example_handler_is_short() -> None:
