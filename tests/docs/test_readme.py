@@ -159,6 +159,7 @@ async def test_the_least_rights_are_enough(database_url: str, stripe: LocalStrip
     try:
         url = make_conninfo(database_url, user="hearken_worker", password="worker")
         del environment["HEARKEN_HANDLERS"]
+        environment["HEARKEN_CANARY_SECONDS"] = "0.5"
         async with start_worker(url, ["handlers"], None, **environment) as worker:
             await worker.said("working")
             await worker.said("listening")
@@ -167,11 +168,19 @@ async def test_the_least_rights_are_enough(database_url: str, stripe: LocalStrip
             await stripe.wait_for(lambda calls: any(c.path.endswith("/products/space_1") for c in calls))
             port = (await worker.said("listening for HTTP"))["port"]
             assert await _probe(port) == {"/livez": 200, "/readyz": 200}
+            await _until_a_beat_is_back(database_url)
     finally:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("drop owned by hearken_worker")
             connection.execute("drop role hearken_worker")
     assert conninfo_to_dict(url)["user"] == "hearken_worker"
+
+
+async def _until_a_beat_is_back(url: str) -> None:
+    """Nothing tells of it: ask."""
+    async with asyncio.timeout(20), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while not await (await connection.execute("select from hearken.canary where returned > 0")).fetchall():
+            await asyncio.sleep(0.02)
 
 
 async def _probe(port: int) -> dict[str, int]:
