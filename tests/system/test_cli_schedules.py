@@ -96,6 +96,7 @@ async def test_a_paused_schedule_says_so(nightly: Rooms) -> None:
 
 async def test_migrate_tells_what_differs_and_mends_it(nightly: Rooms) -> None:
     """As for tables: --check exits with 1, and changes nothing."""
+    assert (await run(nightly, "migrate")).code == 0
     await nightly.execute("update hearken.schedules set cron = '0 4 * * *'")
     for _ in range(2):
         check = await run(nightly, "migrate", "--check")
