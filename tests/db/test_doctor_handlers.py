@@ -139,3 +139,15 @@ async def test_a_schedule_whose_ticks_do_not_come(empty_database_url: str) -> No
     (await examined(empty_database_url, registry)).problem("schedules", "no tick was appended", "nightly")
     await execute(empty_database_url, "delete from hearken.schedules")
     (await examined(empty_database_url, registry)).problem("schedules", "nightly")
+
+
+async def test_one_that_the_brake_has_stopped(url: str) -> None:
+    """What it saw, and what lets it pass; not the pause that comes with it."""
+    await execute(
+        url,
+        "insert into hearken.brakes (handler, target, deleted, archived, truncated, most)"
+        " values ('hear', pg_current_snapshot(), 300, 0, false, 100)",
+    )
+    await execute(url, "insert into hearken.paused (handler, by, reason) values ('hear', 'brake', 'why')")
+    text = (await examined(url, watched())).problem("handler hear", "300 deleted", "hearken resume hear --confirm")
+    assert "paused" not in text

@@ -50,10 +50,12 @@ def _problems(name: str, shards: list[HandlerStatus], stalled_after: float) -> I
         yield f"is in the tables and not in the code: deploy it again, or run `hearken forget {name}`"
     if not all(shard.native for shard in shards):
         yield "its cursor is from another database (a restored dump?): run `hearken rebase`"
-    if (reason := shards[0].paused) is not None:
+    if (seen := shards[0].braked) is not None:
+        yield f"the brake has stopped it ({seen}): mend the rows or not, then `hearken resume {name} --confirm`"
+    elif (reason := shards[0].paused) is not None:
         yield f"paused ({reason}): run `hearken resume {name}`"
     if dead := sum(shard.dead for shard in shards):
-        yield f"{dead} dead events, which a person must look at"
+        yield f"{dead} dead events: `hearken dead list --handler {name}`"
     yield from _not_moving(shards, stalled_after)
 
 
