@@ -85,6 +85,12 @@ def refuse(name: str, problem: str) -> DeclarationError:
     return DeclarationError(f"handler {name!r}: {problem}")
 
 
+def require_table(topic: object) -> None:
+    """Raises DeclarationError for `@on` without parentheses, whose topic is the function."""
+    if not isinstance(topic, str):
+        raise DeclarationError('@on needs to know its table: write @on("schema.table")')
+
+
 def check_handler(handler: Handler) -> None:
     """Raises DeclarationError for what can be seen without a database."""
     _check_limits(handler)

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 
 from worker.canary.returning import CANARY
 from worker.cron import CatchUp
-from worker.declaration import CHANGES, Handler, check_beside, check_handler, subscribe
+from worker.declaration import CHANGES, Handler, check_beside, check_handler, require_table, subscribe
 from worker.endpoints import Endpoint, NoBody, reading, requested
 from worker.errors import DeclarationError
 from worker.schedules import scheduled
@@ -65,15 +65,13 @@ class Registry:
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as a handler of the table `topic` ("schema.table"). Raises DeclarationError.
 
-        watch     columns whose change makes an event (default: all); the others alone make none
-        exclude   columns that never enter the log; ops: of insert, update, delete, truncate
+        watch     columns whose change makes an event (default: all); exclude: columns that never enter the log
         fold      level-triggered: only a key's newest event counts, and it replaces a parked older one
         transactional  called with (changes, ctx) and the batch's transaction, instead of (change, ctx)
-        formerly  the name this handler had before; its cursor and parked events are taken over
-        active    a column whose turning false or null counts as a delete for the brake; brake=False does without it
-        plans     it can be previewed (`hearken replay --dry-run`): it asks `ctx.planning`, see `Context`
+        formerly  the name it had before, whose cursor it takes over; plans: it asks `ctx.planning`, see `Context`
+        active    a column whose turning false or null counts as a delete for the brake; brake=False: it has none
         """
-        _require_table(topic)
+        require_table(topic)
         limits: dict[str, Any] = {"concurrency": concurrency, "shards": shards, "batch": batch}
         limits |= {"timeout": timeout, "attempts": attempts}
 
@@ -234,11 +232,6 @@ class Registry:
         functions = [r.factory for r in self.resources] + [h.function for h in self.handlers.values()]
         modules = [function.__module__.split(".") for function in functions]
         return sorted({names[1] for names in modules if names[0] == "handlers" and len(names) > 1})
-
-
-def _require_table(topic: object) -> None:
-    if not isinstance(topic, str):
-        raise DeclarationError('@on needs to know its table: write @on("schema.table")')
 
 
 registry = Registry(engine=[CANARY])
