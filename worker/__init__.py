@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.change import Change
     from worker.context import Context
     from worker.database import Database
+    from worker.drift import Drift, Standing, reconciler
     from worker.errors import CheckFailed
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
     from worker.registry import endpoint, every, on, readiness, resource
@@ -34,15 +35,18 @@ else:
         "CheckFailed": "errors",
         "Context": "context",
         "Database": "database",
+        "Drift": "drift",
         "Park": "outcomes",
         "Retry": "outcomes",
         "Skip": "outcomes",
         "Snooze": "outcomes",
+        "Standing": "drift",
         "Unavailable": "outcomes",
         "endpoint": "registry",
         "every": "registry",
         "on": "registry",
         "readiness": "registry",
+        "reconciler": "drift",
         "resource": "registry",
     }
 
@@ -62,14 +66,17 @@ __all__ = [
     "CheckFailed",
     "Context",
     "Database",
+    "Drift",
     "Park",
     "Retry",
     "Skip",
     "Snooze",
+    "Standing",
     "Unavailable",
     "endpoint",
     "every",
     "on",
     "readiness",
+    "reconciler",
     "resource",
 ]

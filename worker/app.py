@@ -54,10 +54,15 @@ def application_name() -> str:
 
 
 @asynccontextmanager
-async def open_services(registry: Registry, settings: dict[type[BaseSettings], Any]) -> AsyncIterator[Services]:
-    """The database's pools and every declared resource, opened, and closed afterwards."""
+async def open_services(
+    registry: Registry, settings: dict[type[BaseSettings], Any], application: str | None = None
+) -> AsyncIterator[Services]:
+    """The database's pools and every declared resource, opened, and closed afterwards.
+
+    application  what `pg_stat_activity` shows; a worker's name by default
+    """
     async with AsyncExitStack() as stack:
-        database = Database(settings[Settings], application=application_name())
+        database = Database(settings[Settings], application=application or application_name())
         await database.open()
         stack.push_async_callback(database.close)
         services = Services(database)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
@@ -19,6 +19,9 @@ from worker.endpoints import Endpoint, NoBody, reading, requested
 from worker.errors import DeclarationError
 from worker.schedules import scheduled
 from worker.systems import Check, Factory, Readiness, Resource, StandIn, StandInFactory, import_modules
+
+if TYPE_CHECKING:
+    from worker.drift import Reconciler
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 
@@ -33,6 +36,7 @@ class Registry:
         self.stand_ins: list[StandIn] = []
         self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
         self.commands: list[Any] = []
+        self.reconcilers: dict[str, Reconciler] = {}  # filled by `drift`
 
     def on(
         self,

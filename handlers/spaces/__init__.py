@@ -8,14 +8,17 @@ put right (the handler's own writes make no events for it).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from handlers.spaces.apply import LookAgain, apply
 from handlers.spaces.observe import observe
-from handlers.spaces.plan import Catalogue, Listing, kept_price, plan, wanted
+from handlers.spaces.plan import Catalogue, plan
+from handlers.spaces.reconcile import find_drift
+from handlers.spaces.subject import Subject, ids_of, other_owner, subject_of
 from handlers.stripe import Stripe, stripe
 from worker import Change, Context, Park, Retry, Skip, on
+
+__all__ = ["find_drift", "sync_space"]
 
 _LOOKS = 10
 """A fault at each write of one run costs one look each; more than this is no passing fault."""
@@ -31,15 +34,6 @@ _WRITE_BACK: LiteralString = """
 """
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """A space to look after: its key, what its row asks for (None: nothing), the product id it names."""
-
-    key: str
-    listing: Listing | None
-    claimed: str | None
-
-
 @on("public.spaces", watch=_COLUMNS + _IDS, fold=True, concurrency=32, active="is_active")
 async def sync_space(change: Change, ctx: Context) -> None:
     """Make the Stripe product and price of one space agree with its row."""
@@ -47,26 +41,13 @@ async def sync_space(change: Change, ctx: Context) -> None:
         raise Park("public.spaces was truncated: archive its products at Stripe, then skip this event")
     client = ctx.use(stripe)
     row = await ctx.row(change)
-    subject = _Subject(change.key, _listing(row, change.key, client), _claimed(row, change))
+    subject = subject_of(change.key, row, change.new or change.old, client.settings)
     product_id, price_id = await _agree(client, subject, change, ctx)
     if row is not None and subject.listing is not None:
         await _write_back(row, product_id, price_id, ctx)
 
 
-def _listing(row: dict[str, Any] | None, key: str, client: Stripe) -> Listing | None:
-    """What the row asks for; None when it is gone or inactive. Raises Park for a row that does not fit."""
-    if row is None or row["is_active"] is False:
-        return None
-    return wanted(row, key, prefix=client.settings.prefix, currency=client.settings.currency)
-
-
-def _claimed(row: dict[str, Any] | None, change: Change) -> str | None:
-    """The product id of the row, or of its last known state when it is gone."""
-    state = row or change.new or change.old or {}
-    return state.get("stripe_product_id") or None
-
-
-async def _agree(client: Stripe, subject: _Subject, change: Change, ctx: Context) -> tuple[str | None, str | None]:
+async def _agree(client: Stripe, subject: Subject, change: Change, ctx: Context) -> tuple[str | None, str | None]:
     """Look and write what differs, again for as long as Stripe turns out not to be as it was seen.
 
     Returns the ids of the product and of its price, None where there is none.
@@ -80,14 +61,14 @@ async def _agree(client: Stripe, subject: _Subject, change: Change, ctx: Context
         except LookAgain as surprise:
             cause = surprise.cause
             continue
-        return _ids(subject.listing, has, new_price)
+        return ids_of(subject.listing, has, new_price)
     raise cause or Retry("Stripe keeps answering from memory: its catalogue changes under this handler")
 
 
-def _check_owner(subject: _Subject, has: Catalogue) -> None:
+def _check_owner(subject: Subject, has: Catalogue) -> None:
     """A product that says it is another space's is left alone: a copied row must not take it over."""
-    owner = has.product.metadata.get("space_id") if has.product else None
-    if has.product is None or not owner or owner == subject.key:
+    owner = other_owner(subject, has)
+    if has.product is None or owner is None:
         return
     if subject.listing is None:
         raise Skip(f"product {has.product.id} is that of space {owner}")
@@ -95,13 +76,6 @@ def _check_owner(subject: _Subject, has: Catalogue) -> None:
         f"product {has.product.id} is that of space {owner} (its metadata.space_id): set stripe_product_id of "
         "this row to null to give it a product of its own, or correct the metadata at Stripe"
     )
-
-
-def _ids(listing: Listing | None, has: Catalogue, new_price: str | None) -> tuple[str | None, str | None]:
-    if listing is None:
-        return has.product.id if has.product else None, None
-    kept = kept_price(listing, has)
-    return has.product.id if has.product else listing.key, kept.id if kept else new_price
 
 
 async def _write_back(row: dict[str, Any], product_id: str | None, price_id: str | None, ctx: Context) -> None:

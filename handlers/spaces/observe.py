@@ -12,8 +12,6 @@ import stripe as sdk
 from handlers.spaces.plan import Catalogue, Price, Product
 from handlers.stripe import Stripe
 
-_PAGE = 100
-
 
 async def observe(stripe: Stripe, key: str, claimed: str | None) -> Catalogue:
     """The product and its active one-time prices.
@@ -24,49 +22,46 @@ async def observe(stripe: Stripe, key: str, claimed: str | None) -> Catalogue:
     if product is None:
         return Catalogue(None)
     prices = await _active_prices(stripe, product=product.id)
-    return Catalogue(product, tuple(_price(p) for p in prices if p.recurring is None))
+    return Catalogue(product, tuple(to_price(p) for p in prices if p.recurring is None))
 
 
 async def _find_product(stripe: Stripe, key: str, claimed: str | None) -> Product | None:
     product = await _product(stripe, claimed) if claimed else None
     if product is None and claimed != key:
         holders = await _active_prices(stripe, lookup_keys=[key])
-        product = await _product(stripe, (_id(holders[0].product) if holders else None) or key)
+        product = await _product(stripe, (id_of(holders[0].product) if holders else None) or key)
     return product
 
 
 async def _product(stripe: Stripe, product_id: str) -> Product | None:
     found = await stripe.find("product.retrieve", stripe.api.products.retrieve_async, product_id)
-    if found is None:
-        return None
+    return None if found is None else to_product(found)
+
+
+def to_product(product: sdk.Product) -> Product:
+    """What is compared of a product."""
     return Product(
-        id=found.id,
-        active=found.active,
-        name=found.name,
-        description=found.description or "",
-        metadata=dict(found.metadata.to_dict()),
-        default_price=_id(found.default_price),
+        id=product.id,
+        active=product.active,
+        name=product.name,
+        description=product.description or "",
+        metadata=dict(product.metadata.to_dict()),
+        default_price=id_of(product.default_price),
     )
 
 
 async def _active_prices(stripe: Stripe, **which: object) -> list[sdk.Price]:
-    """Every active price that matches, newest first. (The SDK's own paging would evade our pace.)"""
-    prices: list[sdk.Price] = []
-    params: dict[str, object] = {"active": True, "limit": _PAGE, **which}
-    while True:
-        page = await stripe.read("price.list", stripe.api.prices.list_async, params=params)
-        prices += page.data
-        if not page.has_more:
-            return prices
-        params["starting_after"] = prices[-1].id
+    """Every active price that matches, newest first."""
+    wish = {"active": True, **which}
+    return [price async for price in stripe.list("price.list", stripe.api.prices.list_async, wish)]
 
 
-def _price(price: sdk.Price) -> Price:
+def to_price(price: sdk.Price) -> Price:
     """Tiered prices and those that customers choose have no `unit_amount`: they are never the wanted one."""
     plain = price.transform_quantity is None
     return Price(price.id, price.unit_amount if plain else None, price.currency, price.lookup_key)
 
 
-def _id(reference: str | sdk.Price | sdk.Product | None) -> str | None:
+def id_of(reference: str | sdk.Price | sdk.Product | None) -> str | None:
     """The id of a reference that Stripe may have expanded."""
     return reference if reference is None or isinstance(reference, str) else reference.id

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import LiteralString
@@ -16,10 +16,12 @@ from typing import LiteralString
 import click
 
 from worker import logs
+from worker.context import Services
 from worker.database import Connection, Database
 from worker.errors import UsageError
 from worker.registry import Registry, registry
 from worker.settings import HandlersSetting, Settings, read_settings
+from worker.tables import read_table
 
 # For what may take long, and waits for another that is at it; for a table's lock each waits a few seconds only.
 PATIENCE: LiteralString = "select set_config('statement_timeout', '0', false), set_config('lock_timeout', '1h', false)"
@@ -58,6 +60,26 @@ async def connected(declared: Registry, purpose: str, *, patient: bool = False) 
         yield connection
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def serving(declared: Registry, purpose: str, topics: Iterable[str]) -> AsyncIterator[Services]:
+    """What a worker has for its handlers: the resources, open, and these tables; needs every setting a worker needs.
+
+    Raises ConfigurationError, WatchError, psycopg.OperationalError.
+    """
+    from worker.app import open_services, read_all_settings
+
+    settings = read_all_settings(declared)
+    logs.configure("warning")  # to standard error: standard output is for answers
+    async with open_services(declared, settings, f"hearken {purpose}") as services:
+        connection = await services.database.connect()
+        try:
+            for topic in topics:
+                services.tables[topic] = await read_table(connection, topic)
+        finally:
+            await connection.close()
+        yield services
 
 
 def confirm(question: str, *, yes: bool) -> None:
