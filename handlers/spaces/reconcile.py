@@ -48,8 +48,7 @@ async def find_drift(ctx: Context) -> AsyncIterator[Drift]:
     client = ctx.use(stripe)
     found = await survey(client)
     keys: set[str] = set()
-    async with ctx.connection() as connection, connection.transaction():
-        rows = connection.cursor("spaces")
+    async with ctx.connection() as connection, connection.transaction(), connection.cursor("spaces") as rows:
         rows.itersize = _FETCH
         async for row in await rows.execute(_ROWS):
             keys.add(row["key"])
