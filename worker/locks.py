@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 
 def _key(*words: object) -> int:
@@ -34,3 +35,8 @@ def migration_lock() -> int:
 def retention_lock() -> int:
     """Held by the one transaction that is making or dropping a partition."""
     return _key("retention")
+
+
+def backfill_lock(topic: str, condition: str | None, handlers: Iterable[str] | None) -> int:
+    """Held by the process that is running this backfill."""
+    return _key("backfill", topic, condition, None if handlers is None else sorted(handlers))

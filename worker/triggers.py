@@ -100,7 +100,7 @@ def compile_triggers(table: Table, subscriptions: Iterable[Subscription]) -> lis
     """
     wanted = list(subscriptions)
     _check_columns(table, wanted)
-    excluded = {column for s in wanted for column in s.exclude} | _virtual(table)
+    excluded = hidden_columns(table, wanted)
     watched = _watched(table, wanted, excluded)
     ops = [op for op in TRANSITIONS if any(op in s.ops for s in wanted)]
     return [_compile(table, op, watched, excluded) for op in ops]
@@ -125,6 +125,11 @@ def _check_columns(table: Table, wanted: list[Subscription]) -> None:
         raise DeclarationError(f"{hidden} of {table.topic} are watched by one handler and excluded by another")
     if hidden := sorted(excluded & set(table.key)):
         raise DeclarationError(f"{hidden} of {table.topic} are its primary key and cannot be excluded")
+
+
+def hidden_columns(table: Table, wanted: Iterable[Subscription]) -> set[str]:
+    """The columns that do not enter the log."""
+    return {column for s in wanted for column in s.exclude} | _virtual(table)
 
 
 def _virtual(table: Table) -> set[str]:
@@ -176,21 +181,21 @@ def _capture(table: Table, op: str, watched: list[Column], excluded: set[str]) -
     topic = sql.Literal(table.topic)
     if op == "truncate":
         return TRUNCATE.format(topic=topic)
-    row = _row(table, excluded)
+    row = row_image(table, excluded)
     if op != "update":
         image, rows = ("old", "old_rows") if op == "delete" else ("new", "new_rows")
         return ROWS.format(
             image=sql.Identifier(image),
             topic=topic,
             op=sql.Literal(op),
-            key=_key(table),
+            key=key_text(table),
             row=row,
             rows=sql.Identifier(rows),
         )
     return UPDATE.format(
         topic=topic,
         first=sql.Identifier(table.key[0]),
-        key=_key(table),
+        key=key_text(table),
         row=row,
         former=_former(table, excluded),
         same_key=sql.SQL(" and ").join(_same(c) for c in table.columns if c.name in table.key),
@@ -198,7 +203,8 @@ def _capture(table: Table, op: str, watched: list[Column], excluded: set[str]) -
     )
 
 
-def _key(table: Table) -> sql.Composed:
+def key_text(table: Table) -> sql.Composed:
+    """The key of the row `r`, as text."""
     columns = [sql.SQL("r.{}").format(sql.Identifier(column)) for column in table.key]
     if len(columns) == 1:
         return sql.SQL("{}::text").format(columns[0])
@@ -206,7 +212,8 @@ def _key(table: Table) -> sql.Composed:
     return sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(texts))
 
 
-def _row(table: Table, excluded: set[str]) -> sql.Composable:
+def row_image(table: Table, excluded: set[str]) -> sql.Composable:
+    """The row `r` as JSON, without the excluded columns."""
     if not excluded:
         return sql.SQL("row_to_json(r.*)")
     kept = sql.SQL(", ").join(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from handlers.spaces.reconcile import find_drift, look_at_space
-from handlers.stripe.local import LocalStripe
 from tests.support.local_stripe import sdk
 from tests.support.shop import Shop, open_shop
 from worker import Drift
@@ -43,12 +41,6 @@ async def looks_agree(shop: Shop, drift: list[Drift]) -> None:
         assert list(standing.drift) == expected
 
 
-async def at_stripe(server: LocalStripe, product: str, **changed: Any) -> None:
-    """Change a product by hand."""
-    async with sdk(server) as api:
-        await api.products.update_async(product, changed)
-
-
 async def test_what_agrees_is_no_drift(shop: Shop) -> None:
     """Active spaces, an inactive one never listed, a deleted one whose product is archived."""
     await shop.put(is_active=False)
@@ -60,8 +52,10 @@ async def test_what_agrees_is_no_drift(shop: Shop) -> None:
 
 async def test_a_product_changed_by_hand(shop: Shop) -> None:
     """Name, description and metadata differ, each a line of its own; the fields say from what to what."""
-    changed = {"name": "Azure", "description": "Sold", "metadata": {"capacity": "99"}}
-    await at_stripe(shop.server, "space_1", **changed)
+    async with sdk(shop.server) as api:
+        await api.products.update_async(
+            "space_1", {"name": "Azure", "description": "Sold", "metadata": {"capacity": "99"}}
+        )
     assert await found(shop) == [("1", "description"), ("1", "metadata"), ("1", "name")]
     (name,) = [d for d in (await look_at_space("1", shop.context)).drift if d.kind == "name"]
     assert name.changed == {"name": ("Azure", "Blue")}
@@ -69,7 +63,8 @@ async def test_a_product_changed_by_hand(shop: Shop) -> None:
 
 async def test_archived_and_active_the_wrong_way_round(shop: Shop) -> None:
     """An active space's product is archived; an inactive one's and a deleted one's are not."""
-    await at_stripe(shop.server, "space_1", active=False)
+    async with sdk(shop.server) as api:
+        await api.products.update_async("space_1", {"active": False})
     await shop.put(2, is_active=False)
     third = await shop.put(name="Third")
     await shop.sync(third)
@@ -147,7 +142,7 @@ async def test_a_catalogue_of_several_pages(shop: Shop) -> None:
     """Lists are read to their end, 100 objects a request: not a request for each space."""
     async with shop.database.connection() as connection:
         await connection.execute(
-            "insert into spaces (name, price_per_hour, is_active) select 'S' || i, 25, true from generate_series(1, 230) i"
+            "insert into spaces (name, price_per_hour) select 'S' || i, 25 from generate_series(1, 230) i"
         )
     for key in range(3, 233):
         await shop.sync(key)

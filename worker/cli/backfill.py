@@ -1,0 +1,104 @@
+"""`hearken backfill`: a snapshot event for every existing row of a table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from worker.backfill import Backfill, Filler, Wish, begin, claim
+from worker.cli.output import print_json
+from worker.cli.progress import bar
+from worker.cli.session import confirm, connected, load_handlers, operator
+from worker.conditions import check_condition
+from worker.database import Connection
+from worker.errors import UsageError
+from worker.registry import Registry
+from worker.replay import Audience, choose_audience
+from worker.tables import read_table
+
+MOST = 10_000
+
+
+@click.command(short_help="Give handlers every existing row of a table.")
+@click.argument("table")
+@click.option("--where", metavar="SQL", help="Only rows that fit this condition; the table is r in it.")
+@click.option("--handler", "handlers", multiple=True, metavar="NAME", help="Only for this handler; may be repeated.")
+@click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="At most so many rows a second.")
+@click.option("--chunk", type=click.IntRange(1, MOST), default=500, show_default=True, help="Rows per transaction.")
+@click.option("--restart", is_flag=True, help="Begin anew, where an unfinished one would be gone on with.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backfill(table: str, handlers: Sequence[str], as_json: bool, **options: Any) -> None:
+    """Append a snapshot event for each row of TABLE that exists now, as its capture trigger would write it.
+
+    Writers wait for no more than a chunk of their own rows. Whatever stops it, the same command goes on from there.
+    """
+    doing = _Doing(table if "." in table else f"public.{table}", sorted(set(handlers)), options)
+    try:
+        done = asyncio.run(doing.run())
+    except KeyboardInterrupt:
+        click.echo(doing.stopped(), err=True)
+        raise click.Abort from None
+    if as_json:
+        whom = done.handlers if done.handlers is not None else doing.audience_names
+        print_json(
+            {"backfill": done.id, "topic": done.topic, "rows": done.passed, "events": done.appended, "for": whom}
+        )
+    else:
+        click.echo(f"{done.appended} snapshot events for {done.passed} rows of {done.topic}", err=True)
+
+
+class _Doing:
+    """One run of the command, and how far it has come."""
+
+    def __init__(self, topic: str, names: Sequence[str], options: dict[str, Any]) -> None:
+        self.topic = topic
+        self.names = names
+        self.options = options
+        self.audience_names: list[str] = []
+        self.filler: Filler | None = None
+
+    def stopped(self) -> str:
+        if self.filler is None:
+            return "stopped before the first row"
+        return f"stopped after {self.filler.backfill.passed} rows; the same command goes on from there"
+
+    async def run(self) -> Backfill:
+        registry = load_handlers()
+        async with connected(registry, "backfill") as connection:
+            audience = await self._audience(connection, registry)
+            wish = Wish(await read_table(connection, self.topic), self.options["where"], audience.target, operator())
+            estimate = await check_condition(connection, wish.table, wish.condition)
+            known = await claim(connection, wish, restart=self.options["restart"])
+            confirm(_question(wish, estimate, audience, known), yes=self.options["yes"])
+            hearing = [h for h in registry.handlers.values() if self.topic in h.topics]
+            self.filler = Filler(connection, known or await begin(connection, wish), wish.table, hearing)
+            await self._fill(self.filler, estimate)
+            return self.filler.backfill
+
+    async def _audience(self, connection: Connection, registry: Registry) -> Audience:
+        tables = sorted({topic for h in registry.handlers.values() for topic in h.topics if "/" not in topic})
+        if self.topic not in tables:
+            raise UsageError(f"no handler hears {self.topic}; watched are {', '.join(tables) or 'no tables'}")
+        audience = await choose_audience(connection, registry.handlers, self.names, [self.topic])
+        self.audience_names = [handler.name for handler in audience.handlers]
+        return audience
+
+    async def _fill(self, filler: Filler, estimate: int) -> None:
+        with bar(f"rows of {self.topic}") as draw:
+
+            def tell(passed: int, aside: int) -> None:
+                draw(passed, max(estimate, passed), f"{aside} held by writers" if aside else None)
+
+            await filler.run(chunk=self.options["chunk"], rate=self.options["rate"], tell=tell)
+
+
+def _question(wish: Wish, estimate: int, audience: Audience, known: Backfill | None) -> str:
+    whom = ", ".join(handler.name for handler in audience.handlers)
+    which = f" where {wish.condition}" if wish.condition else ""
+    if known is not None:
+        return f"Go on with the backfill of {known.topic}{which} by {known.by}, {known.passed} rows done, for {whom}?"
+    return f"Append a snapshot event for each of about {estimate} rows of {wish.table.topic}{which}, for {whom}?"
