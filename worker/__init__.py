@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from worker.drift import Drift, Standing, reconciler
     from worker.errors import CheckFailed
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
+    from worker.plans import Planned
     from worker.registry import endpoint, every, on, readiness, resource
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
@@ -37,6 +38,7 @@ else:
         "Database": "database",
         "Drift": "drift",
         "Park": "outcomes",
+        "Planned": "plans",
         "Retry": "outcomes",
         "Skip": "outcomes",
         "Snooze": "outcomes",
@@ -68,6 +70,7 @@ __all__ = [
     "Database",
     "Drift",
     "Park",
+    "Planned",
     "Retry",
     "Skip",
     "Snooze",

@@ -55,14 +55,19 @@ def application_name() -> str:
 
 @asynccontextmanager
 async def open_services(
-    registry: Registry, settings: dict[type[BaseSettings], Any], application: str | None = None
+    registry: Registry,
+    settings: dict[type[BaseSettings], Any],
+    *,
+    application: str | None = None,
+    read_only: bool = False,
 ) -> AsyncIterator[Services]:
     """The database's pools and every declared resource, opened, and closed afterwards.
 
     application  what `pg_stat_activity` shows; a worker's name by default
+    read_only    for a preview; see `Database`
     """
     async with AsyncExitStack() as stack:
-        database = Database(settings[Settings], application=application or application_name())
+        database = Database(settings[Settings], application=application or application_name(), read_only=read_only)
         await database.open()
         stack.push_async_callback(database.close)
         services = Services(database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from worker import effects, runs
 from worker.change import Change, Row
 from worker.database import Connection, Database
 from worker.errors import DeclarationError
+from worker.plans import Plan, Planned
 from worker.tables import Table
 
 T = TypeVar("T")
@@ -49,12 +50,14 @@ class Context:
         *,
         transaction: Connection | None = None,
         claim: Connection | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.handler = handler
         self._services = services
         self._transaction = transaction
         self._claim = claim
         self._told_at: dict[int, float] = {}
+        self._plan = plan
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
 
     def __repr__(self) -> str:
@@ -97,10 +100,26 @@ class Context:
         value: T = self._services.resources[resource]
         return value
 
+    @property
+    def planning(self) -> bool:
+        """Whether this is a preview: a handler declared with `plans=True` then looks as ever, and instead of writing
+        anything calls `plan` with what it would do outside.
+        """
+        return self._plan is not None
+
+    def plan(self, action: str, effects: Iterable[Planned]) -> None:
+        """Say what would be done outside, in a word ("create", "archive") and write by write."""
+        if self._plan is None:
+            raise DeclarationError(f"handler {self.handler!r} calls ctx.plan() where ctx.planning is false")
+        self._plan.action = action
+        self._plan.effects.extend(effects)
+
     def effect(
         self, change: Change, step: str, params: Mapping[str, Any]
     ) -> AbstractAsyncContextManager[effects.Effect]:
-        """Record one write to an outside system; see `effects`."""
+        """Record one write to an outside system; see `effects`. Raises DeclarationError in a preview."""
+        if self._plan is not None:
+            raise DeclarationError(f"handler {self.handler!r} begins {step!r} in a preview: ask ctx.planning before")
         return effects.record(self._services.database, self.handler, change, step, params, self._claim)
 
     async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:

@@ -33,6 +33,7 @@ select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s
        set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
        set_config('tcp_keepalives_count', '3', false)
 """
+READ_ONLY: LiteralString = "set default_transaction_read_only = on"
 # The engine reads by index whatever the values are, so planning anew each time only costs; and a plan made while a
 # day's partition was empty must not read it whole when it is full.
 BY_INDEX: LiteralString = """
@@ -78,10 +79,14 @@ class Connection(AsyncConnection[DictRow]):
 
 
 class Database:
-    """The process's connections. `open()` never waits for the server, so a worker starts without it."""
+    """The process's connections. `open()` never waits for the server, so a worker starts without it.
 
-    def __init__(self, settings: Settings, *, application: str = "hearken") -> None:
+    read_only  for a preview: no transaction may write, and clients of outside systems must not either
+    """
+
+    def __init__(self, settings: Settings, *, application: str = "hearken", read_only: bool = False) -> None:
         self._settings = settings
+        self.read_only = read_only
         self._conninfo = psycopg.conninfo.make_conninfo(
             settings.database_url.get_secret_value(),
             application_name=application,
@@ -121,6 +126,8 @@ class Database:
         await refuse_shared(connection, row["backend"], self._conninfo)
         connection.cluster = row["cluster"]
         await connection.execute(SESSION, (milliseconds, milliseconds))
+        if self.read_only:
+            await connection.execute(READ_ONLY)
 
     async def _configure_batches(self, connection: Connection) -> None:
         await self._configure(connection)

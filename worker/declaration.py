@@ -61,6 +61,7 @@ class Handler:
     brake: bool = True
     schedule: Schedule | None = None
     endpoint: Endpoint | None = None
+    plans: bool = False
 
     @property
     def topics(self) -> list[str]:
@@ -92,6 +93,8 @@ def _check_limits(handler: Handler) -> None:
             raise refuse(handler.name, f"{option}= must be more than 0, not {getattr(handler, option)}")
     if handler.fold and handler.transactional and handler.subscription.is_table:
         raise refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
+    if handler.plans and not handler.fold:
+        raise refuse(handler.name, "plans= is for level-triggered handlers: declare fold=True too")
 
 
 def _check_function(handler: Handler) -> None:

@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row, scalar_row
 
+from worker.change import Op
 from worker.doorbell import Doorbell
 
 # There is no index on topic alone: each step of this jumps to the next topic in (topic, id).
@@ -85,7 +86,7 @@ class Event:
     id: int
     at: datetime
     topic: str
-    op: str
+    op: Op
     key: str | None
     origin: str | None
     replay_of: int | None

@@ -55,6 +55,7 @@ class Registry:
         formerly: str | None = None,
         active: str | None = None,
         brake: bool = True,
+        plans: bool = False,
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as a handler of the table `topic` ("schema.table"). Raises DeclarationError.
 
@@ -65,6 +66,7 @@ class Registry:
         formerly  the name this handler had before; its cursor and parked events are taken over
         active    a column whose turning false or null counts as a delete for the brake
         brake     False for an external handler of a table that loses many rows as a matter of course
+        plans     it can be previewed (`hearken replay --dry-run`): it asks `ctx.planning`, see `Context`
         """
         _require_table(topic)
 
@@ -83,6 +85,7 @@ class Registry:
                     attempts=attempts,
                     formerly=formerly,
                     brake=brake,
+                    plans=plans,
                 )
             )
             return function

@@ -34,7 +34,7 @@ _WRITE_BACK: LiteralString = """
 """
 
 
-@on("public.spaces", watch=_COLUMNS + _IDS, fold=True, concurrency=32, active="is_active")
+@on("public.spaces", watch=_COLUMNS + _IDS, fold=True, concurrency=32, active="is_active", plans=True)
 async def sync_space(change: Change, ctx: Context) -> None:
     """Make the Stripe product and price of one space agree with its row."""
     if change.key is None:
@@ -43,7 +43,7 @@ async def sync_space(change: Change, ctx: Context) -> None:
     row = await ctx.row(change)
     subject = subject_of(change.key, row, change.new or change.old, client.settings)
     product_id, price_id = await _agree(client, subject, change, ctx)
-    if row is not None and subject.listing is not None:
+    if row is not None and subject.listing is not None and not ctx.planning:
         await _write_back(row, product_id, price_id, ctx)
 
 

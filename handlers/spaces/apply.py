@@ -7,14 +7,14 @@ is ever concluded from an answer that may be old.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import stripe as sdk
 
-from handlers.spaces.plan import NEW_PRICE, Step
+from handlers.spaces.plan import NEW_PRICE, Step, action_of
 from handlers.stripe import Refused, Stripe, StripeOutcome, from_memory, request_id
-from worker import Change, Context
+from worker import Change, Context, Planned
 
 Write = Callable[..., Awaitable[sdk.Product | sdk.Price]]
 
@@ -29,12 +29,15 @@ class LookAgain(Exception):
         self.cause = cause
 
 
-async def apply(stripe: Stripe, steps: Iterable[Step], change: Change, ctx: Context) -> str | None:
-    """Do the steps in order; returns the id of the price that was made, if any.
+async def apply(stripe: Stripe, steps: Sequence[Step], change: Change, ctx: Context) -> str | None:
+    """Do the steps in order; returns the id of the price that was made, if any. In a preview they are only said.
 
     Raises LookAgain, or an outcome of `handlers.stripe.errors`.
     """
     new_price: str | None = None
+    if ctx.planning:
+        ctx.plan(action_of(steps), [Planned(step.name, step.target, step.changed) for step in steps])
+        return None
     for planned in steps:
         step = _with_price(planned, new_price)
         answer = await _write(stripe, step, change, ctx)

@@ -14,7 +14,7 @@ but the product has to come back. Recurring prices are none of this handler's bu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +122,13 @@ def plan(listing: Listing | None, has: Catalogue) -> list[Step]:
         *_default_price_step(has.product, product_id, kept),
         *_archive_prices(has, kept),
     ]
+
+
+def action_of(steps: Sequence[Step]) -> str:
+    """What a plan comes to, in a word."""
+    if not steps:
+        return "nothing"
+    return {"product.create": "create", "product.archive": "archive"}.get(steps[0].name, "update")
 
 
 def kept_price(listing: Listing, has: Catalogue) -> Price | None:

@@ -100,6 +100,8 @@ class Stripe:
 
     async def write(self, call: str, method: Method[T], *target: str, params: Params, key: str) -> T:
         """Call a writing `method` under the idempotency key `key`, which all of its tries share."""
+        if self._database.read_only:
+            raise Denied(f"{call} was not sent to Stripe: this is a preview, which writes nothing")
         await self.verify()
         return await self._patiently(call, method, *target, params=params, options={"idempotency_key": key})
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.filling import filler, untold
 from tests.support.watched import Watched, connect, declare, watching
+from worker.backfill import Filler
 from worker.conditions import check_condition
 from worker.errors import AlreadyRunning, UsageError
 from worker.tables import read_table
@@ -87,17 +88,22 @@ async def test_a_condition_chooses_rows_and_handlers_are_targets(database_url: s
         assert {str(e["target"]) for e in await watched.rows(IMAGE, ("snapshot",))} == {"['hear']"}
 
 
+async def begun_and_stopped(filling: Filler) -> None:
+    """Cancel it after its first chunk."""
+    begun = asyncio.Event()
+    running = asyncio.create_task(filling.run(chunk=10, rate=20, tell=lambda *_: begun.set()))
+    await begun.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_one_that_was_stopped_goes_on_where_it_was(database_url: str, things: tuple[str, str]) -> None:
     """Cancelled in the middle, and run again: each row once, in order; run once more, each row again."""
     async with watching(database_url, f"{things[0]}; {things[1]}", "public.things") as watched:
         declared = declare("public.things")
         for _ in range(2):
             async with filler(database_url, declared, "public.things") as filling:
-                half = asyncio.Event()
-                running = asyncio.create_task(filling.run(chunk=10, rate=20, tell=lambda *_: half.set()))
-                await half.wait()
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+                await begun_and_stopped(filling)
             async with filler(database_url, declared, "public.things") as filling:
                 assert filling.backfill.resumed
                 await filling.run(chunk=10, rate=None, tell=untold)

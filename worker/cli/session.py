@@ -63,7 +63,9 @@ async def connected(declared: Registry, purpose: str, *, patient: bool = False) 
 
 
 @asynccontextmanager
-async def serving(declared: Registry, purpose: str, topics: Iterable[str]) -> AsyncIterator[Services]:
+async def serving(
+    declared: Registry, purpose: str, topics: Iterable[str], *, read_only: bool = False
+) -> AsyncIterator[Services]:
     """What a worker has for its handlers: the resources, open, and these tables; needs every setting a worker needs.
 
     Raises ConfigurationError, WatchError, psycopg.OperationalError.
@@ -72,7 +74,8 @@ async def serving(declared: Registry, purpose: str, topics: Iterable[str]) -> As
 
     settings = read_all_settings(declared)
     logs.configure("warning")  # to standard error: standard output is for answers
-    async with open_services(declared, settings, f"hearken {purpose}") as services:
+    application = f"hearken {purpose}"
+    async with open_services(declared, settings, application=application, read_only=read_only) as services:
         connection = await services.database.connect()
         try:
             for topic in topics:
