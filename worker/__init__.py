@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worker.errors import CheckFailed
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
     from worker.plans import Planned
+    from worker.reconciling import Mending, reconcile
     from worker.registry import endpoint, every, on, readiness, resource
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
@@ -37,6 +38,7 @@ else:
         "Context": "context",
         "Database": "database",
         "Drift": "drift",
+        "Mending": "reconciling",
         "Park": "outcomes",
         "Planned": "plans",
         "Retry": "outcomes",
@@ -48,6 +50,7 @@ else:
         "every": "registry",
         "on": "registry",
         "readiness": "registry",
+        "reconcile": "reconciling",
         "reconciler": "drift",
         "resource": "registry",
     }
@@ -69,6 +72,7 @@ __all__ = [
     "Context",
     "Database",
     "Drift",
+    "Mending",
     "Park",
     "Planned",
     "Retry",
@@ -80,6 +84,7 @@ __all__ = [
     "every",
     "on",
     "readiness",
+    "reconcile",
     "reconciler",
     "resource",
 ]

@@ -40,6 +40,7 @@ class Context:
     """One delivery's surroundings.
 
     handler      the handler's name
+    services     what the process has: for the engine's own functions, such as `reconcile`
     log          a structlog logger; event id, handler, key and attempt are bound by the engine
     """
 
@@ -53,7 +54,7 @@ class Context:
         plan: Plan | None = None,
     ) -> None:
         self.handler = handler
-        self._services = services
+        self.services = services
         self._transaction = transaction
         self._claim = claim
         self._told_at: dict[int, float] = {}
@@ -62,6 +63,10 @@ class Context:
 
     def __repr__(self) -> str:
         return f"Context(handler={self.handler!r})"
+
+    def named(self, handler: str) -> Context:
+        """A context of the same process for reading in another handler's name."""
+        return Context(handler, self.services)
 
     @property
     def transaction(self) -> Connection:
@@ -74,14 +79,14 @@ class Context:
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection of its own, in autocommit, rows as dicts. What it writes makes no events for this handler."""
-        return self._services.database.connection(origin=self.handler)
+        return self.services.database.connection(origin=self.handler)
 
     async def row(self, change: Change) -> Row | None:
         """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
 
         Raises DeclarationError for what is no change of a row, such as a tick.
         """
-        table = self._services.tables.get(change.topic)
+        table = self.services.tables.get(change.topic)
         if table is None:
             raise DeclarationError(
                 f"handler {self.handler!r}: {change.topic} is no table, so this {change.op} has no row for ctx.row:"
@@ -92,12 +97,12 @@ class Context:
         query, values = row_query(table, change.key)
         if self._transaction is not None:
             return await _first(self._transaction, query, values)
-        async with self._services.database.connection() as connection:
+        async with self.services.database.connection() as connection:
             return await _first(connection, query, values)
 
     def use(self, resource: Callable[..., AsyncIterator[T]]) -> T:
         """The process-wide value of a `@resource` factory."""
-        value: T = self._services.resources[resource]
+        value: T = self.services.resources[resource]
         return value
 
     @property
@@ -120,14 +125,14 @@ class Context:
         """Record one write to an outside system; see `effects`. Raises DeclarationError in a preview."""
         if self._plan is not None:
             raise DeclarationError(f"handler {self.handler!r} begins {step!r} in a preview: ask ctx.planning before")
-        return effects.record(self._services.database, self.handler, change, step, params, self._claim)
+        return effects.record(self.services.database, self.handler, change, step, params, self._claim)
 
     async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
         """Say how far the run of a tick or request is, for whoever watches; kept at most twice a second."""
         now = time.monotonic()
         if now - self._told_at.get(change.id, 0.0) >= PROGRESS_EVERY or done == total:
             self._told_at[change.id] = now
-            await runs.tell_progress(self._services.database, change.id, {"done": done, "total": total, "text": text})
+            await runs.tell_progress(self.services.database, change.id, {"done": done, "total": total, "text": text})
 
 
 def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:

@@ -6,7 +6,7 @@ writes anything. Drift is mended by the system's own handler: its key is sent th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ class Standing:
     drift: tuple[Drift, ...]
 
 
-Find = Callable[[Context], AsyncIterator[Drift]]
+Find = Callable[[Context], AsyncGenerator[Drift, None]]
 Look = Callable[[str, Context], Awaitable[Standing]]
 
 

@@ -40,3 +40,8 @@ def retention_lock() -> int:
 def backfill_lock(topic: str, condition: str | None, handlers: Iterable[str] | None) -> int:
     """Held by the process that is running this backfill."""
     return _key("backfill", topic, condition, None if handlers is None else sorted(handlers))
+
+
+def reconcile_lock(name: str) -> int:
+    """Held by the process that is finding and mending this system's drift."""
+    return _key("reconcile", name)

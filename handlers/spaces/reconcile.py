@@ -9,7 +9,7 @@ Nothing is written here. What is mended, `sync_space` mends.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, LiteralString
@@ -43,7 +43,7 @@ async def look_at_space(key: str, ctx: Context) -> Standing:
 
 
 @reconciler("spaces", handler="sync_space", look=look_at_space)
-async def find_drift(ctx: Context) -> AsyncIterator[Drift]:
+async def find_drift(ctx: Context) -> AsyncGenerator[Drift, None]:
     """Everything that differs between the table and the catalogue. Raises an outcome of `handlers.stripe.errors`."""
     client = ctx.use(stripe)
     found = await survey(client)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
 
 from tests.support.shop import open_database
 from worker.backfill import Filler, Wish, begin, claim
@@ -27,3 +30,24 @@ async def filler(url: str, declared: Registry, topic: str, **wish: Any) -> Async
 
 def untold(_passed: int, _aside: int) -> None:
     """Nobody watches."""
+
+
+@asynccontextmanager
+async def telling(url: str, table: LiteralString) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A call that waits for the next commit of a write to the table."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(
+            b"create function told() returns trigger language plpgsql as"
+            b" 'begin perform pg_notify(''told'', ''''); return null; end'"
+        )
+        trigger = sql.SQL("create trigger told after insert or update on {} for each statement execute function told()")
+        await connection.execute(trigger.format(sql.SQL(table)))
+        await connection.execute("listen told")
+        async with aclosing(connection.notifies(timeout=20)) as told:
+
+            async def wait() -> None:
+                async for _ in told:
+                    return
+                raise AssertionError(f"nothing was written to {table}")
+
+            yield wait

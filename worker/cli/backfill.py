@@ -43,10 +43,8 @@ def backfill(table: str, handlers: Sequence[str], as_json: bool, **options: Any)
         click.echo(doing.stopped(), err=True)
         raise click.Abort from None
     if as_json:
-        whom = done.handlers if done.handlers is not None else doing.audience_names
-        print_json(
-            {"backfill": done.id, "topic": done.topic, "rows": done.passed, "events": done.appended, "for": whom}
-        )
+        counts = {"rows": done.passed, "events": done.appended}
+        print_json({"backfill": done.id, "topic": done.topic, **counts, "handlers": doing.audience_names})
     else:
         click.echo(f"{done.appended} snapshot events for {done.passed} rows of {done.topic}", err=True)
 

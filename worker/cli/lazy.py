@@ -28,6 +28,9 @@ COMMANDS = {
     "runs": Place("worker.cli.runs", "runs", "What became of ticks and requests."),
     "job": Place("worker.cli.job", "job", "Ask an endpoint, or let a schedule be due."),
     "backfill": Place("worker.cli.backfill", "backfill", "Give handlers every existing row of a table."),
+    "reconcile": Place(
+        "worker.cli.reconcile", "reconcile_command", "Find and mend what differs between here and outside."
+    ),
     "pause": Place("worker.cli.handlers", "pause", "Let a handler wait."),
     "resume": Place("worker.cli.handlers", "resume", "Let a paused handler go on."),
     "forget": Place("worker.cli.handlers", "forget", "Remove what the database keeps of a handler that is gone."),

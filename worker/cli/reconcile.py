@@ -1,0 +1,135 @@
+"""`hearken reconcile`: where a system's source and destination disagree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import psycopg
+
+from worker.cli.failures import NEGATIVE, explain
+from worker.cli.output import print_json, print_table
+from worker.cli.progress import bar
+from worker.cli.session import load_handlers, operator, serving
+from worker.context import Context
+from worker.drift import Drift
+from worker.errors import HearkenError
+from worker.reconciling import Mending, Reconciled, find_reconciler, reconcile
+
+EVERY = 60.0
+
+
+@click.command("reconcile", short_help="Find and mend what differs between here and outside.")
+@click.argument("system", required=False)
+@click.option("--apply", is_flag=True, help="Send what differs through the log to its handler.")
+@click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="Send at most so many keys a second.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=1),
+    is_flag=False,
+    flag_value=EVERY,
+    metavar="[SECONDS]",
+    help="Again and again, every 60 seconds or so many, until Ctrl-C.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one document for each time.")
+def reconcile_command(system: str | None, apply: bool, rate: float | None, watch: float | None, as_json: bool) -> int:
+    """List what differs between SYSTEM's table and what is outside; without SYSTEM, list the systems there are.
+
+    What its handler has not been given yet, or is to try again, is not drift but in flight: it is counted apart.
+    Exits with 1 when there is drift; with --apply, when there is some that was not sent: what only a person can mend.
+    What was sent is mended when the handler has come to it: see `hearken status`, or reconcile once more.
+    """
+    if rate is not None and not apply:
+        raise click.UsageError("--rate is for --apply")
+    registry = load_handlers()
+    if system is None:
+        _list(sorted(registry.reconcilers), as_json=as_json)
+        return 0
+    find_reconciler(system, registry)
+    return asyncio.run(_reconcile(system, Mending(operator(), rate) if apply else None, watch, as_json=as_json))
+
+
+def _list(names: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(names)
+    for name in names if not as_json else ():
+        click.echo(name)
+
+
+async def _reconcile(name: str, mending: Mending | None, watch: float | None, *, as_json: bool) -> int:
+    registry = load_handlers()
+    topics = registry.handlers[find_reconciler(name, registry).handler].topics
+    async with serving(registry, "reconcile", topics) as services:
+        ctx = Context("reconcile", services)
+        while True:
+            try:
+                code = await _once(name, ctx, mending, as_json=as_json)
+            except (HearkenError, psycopg.OperationalError) as error:
+                failure = explain(error)
+                if watch is None or failure is None:
+                    raise
+                click.echo(f"hearken: {failure.message}", err=True)
+            if watch is None:
+                return code
+            await asyncio.sleep(watch)
+
+
+async def _once(name: str, ctx: Context, mending: Mending | None, *, as_json: bool) -> int:
+    with bar(f"reconcile {name}") as tell:
+        tell(0, None, "comparing")
+        found = await reconcile(name, ctx, mending=mending)
+    if as_json:
+        print_json(_facts(found))
+    else:
+        _say(found, mended=mending is not None)
+    return NEGATIVE if (found.left if mending else found.drift) else 0
+
+
+def _facts(found: Reconciled) -> dict[str, Any]:
+    drift = [
+        {
+            "kind": one.kind,
+            "key": one.key,
+            "object": one.object,
+            "changed": {name: list(pair) for name, pair in one.changed.items()},
+            "text": one.text,
+            "mendable": one.mendable,
+        }
+        for one in found.drift
+    ]
+    keys = {"in_flight": found.in_flight, "sent": found.sent, "unsent": found.unsent}
+    return {"system": found.name, "handler": found.handler, "drift": drift, **keys}
+
+
+def _say(found: Reconciled, *, mended: bool) -> None:
+    """The table, and below it, on standard error, what it comes to."""
+    if found.drift:
+        print_table(("kind", "key", "object", "difference"), [_row(one) for one in found.drift])
+    kinds = Counter(one.kind for one in found.drift)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    click.echo(f"{found.name}: {counts or 'no drift'}", err=True)
+    if found.in_flight:
+        click.echo(f"in flight: {len(found.in_flight)} keys that {found.handler} has events of", err=True)
+    if mended:
+        click.echo(f"sent to {found.handler}: {len(found.sent)} keys; `hearken status` shows how far it is", err=True)
+    if found.unsent:
+        click.echo(f"not sent: {', '.join(map(_printable, found.unsent))}: try again later", err=True)
+    if for_people := sum(not one.mendable for one in found.drift):
+        click.echo(f"for a person: {for_people}, which {found.handler} cannot mend", err=True)
+
+
+def _row(one: Drift) -> tuple[object, ...]:
+    changed = ", ".join(f"{name} {_value(before)} → {_value(after)}" for name, (before, after) in one.changed.items())
+    difference = "; ".join(part for part in (changed, one.text) if part)
+    return (one.kind, one.key and _printable(one.key), one.object and _printable(one.object), difference or None)
+
+
+def _value(value: object) -> str:
+    return "-" if value is None else repr(value)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)
