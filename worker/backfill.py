@@ -17,7 +17,7 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.conditions import MISTAKES, READ_ONLY, condition_sql, not_a_condition
 from worker.declaration import Handler
-from worker.errors import AlreadyRunning
+from worker.errors import InProgress
 from worker.locks import backfill_lock
 from worker.snapshots import Appended, Recipients, append_snapshots, write_as_triggers
 from worker.tables import Table
@@ -102,14 +102,14 @@ class Backfill:
 async def claim(connection: AsyncConnection[Any], wish: Wish, *, restart: bool = False) -> Backfill | None:
     """Take this wish for the connection's life; the unfinished backfill to go on with, if there is one.
 
-    restart  gives up the unfinished one. Raises AlreadyRunning while another process is at the same.
+    restart  gives up the unfinished one. Raises InProgress while another process is at the same.
     """
     async with connection.cursor(row_factory=scalar_row) as cursor:
         target = None if wish.handlers is None else list(wish.handlers)
         await cursor.execute(TRY, (backfill_lock(wish.table.topic, wish.condition, target),))
         (free,) = await cursor.fetchall()
     if not free:
-        raise AlreadyRunning(f"this backfill of {wish.table.topic} is being run by another process: let it, or stop it")
+        raise InProgress(f"this backfill of {wish.table.topic} is being run by another process: let it, or stop it")
     async with connection.cursor(row_factory=dict_row) as cursor:
         row = await (await cursor.execute(OPEN, _facts(wish))).fetchone()
         if row is not None and restart:

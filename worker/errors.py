@@ -13,7 +13,7 @@
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
     ├── Braked                 a paused handler would take much away: mend the rows, or confirm
     ├── Overtaken              somebody else was quicker: what was to be done is done, or no longer to do
-    ├── AlreadyRunning         another process is at the same work, which must not be done twice
+    ├── InProgress             another process is at the same work, which must not be done twice
     ├── CheckFailed            a readiness check: what is wrong and what to do
     ├── RequestRefused         an HTTP request is answered with a status and what is wrong with it
     ├── KeyTaken               an Idempotency-Key was used before, for something else
@@ -80,7 +80,7 @@ class Overtaken(HearkenError):
     """What a command was to act on is no longer as it was: another operator, or a newer event, was quicker."""
 
 
-class AlreadyRunning(HearkenError):
+class InProgress(HearkenError):
     """Another process is at exactly this work."""
 
 

@@ -18,7 +18,7 @@ from worker.context import Context
 from worker.database import Connection
 from worker.declaration import Handler
 from worker.drift import Drift, Reconciler, Standing
-from worker.errors import AlreadyRunning, CheckFailed, UsageError
+from worker.errors import CheckFailed, InProgress, UsageError
 from worker.locks import reconcile_lock
 from worker.outcomes import Outcome
 from worker.registry import Registry, registry
@@ -87,7 +87,7 @@ async def reconcile(
     """Compare everything; with `mending`, send what differs through the log to its handler.
 
     ctx  of whoever asks: a command, or a handler of a schedule
-    Raises UsageError, CheckFailed when the destination is away, AlreadyRunning while another process mends.
+    Raises UsageError, CheckFailed when the destination is away, InProgress while another process mends.
     """
     reconciler = find_reconciler(name, declared)
     handler = declared.handlers[reconciler.handler]
@@ -110,7 +110,7 @@ async def _connected(ctx: Context, reconciler: Reconciler, *, alone: bool) -> As
         if alone:
             row = await (await connection.execute(TRY, (reconcile_lock(reconciler.name),))).fetchone()
             if row is not None and not row["free"]:
-                raise AlreadyRunning(f"{reconciler.name} is being reconciled by another process: let it, or stop it")
+                raise InProgress(f"{reconciler.name} is being reconciled by another process: let it, or stop it")
         yield connection
     finally:
         await connection.close()

@@ -38,6 +38,30 @@ table hearken.brakes
     passed pg_snapshot
     constraint brakes_pkey PRIMARY KEY (handler)
 
+table hearken.backfills
+        -- Snapshot events for existing rows (hearken backfill): what is running, and what has ended.
+    id bigint not null generated always as identity
+    topic text not null
+    condition text
+        -- The SQL condition of --where.
+    handlers text[]
+        -- Whom the events are for; null for all.
+    last_key text
+        -- The key up to which rows have been read, in the order of the primary key.
+    aside text[] not null default '{}'::text[]
+        -- Keys of rows that a writer held when they were passed: done last.
+    passed bigint not null default 0
+    appended bigint not null default 0
+    by text not null
+    started_at timestamp with time zone not null default now()
+    moved_at timestamp with time zone not null default now()
+    ended_at timestamp with time zone
+    constraint backfills_pkey PRIMARY KEY (id)
+    CREATE INDEX backfills_open ON hearken.backfills USING btree (topic) WHERE (ended_at IS NULL)
+
+sequence hearken.backfills_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
 table hearken.cursors options: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000
     handler text not null
     shard integer not null

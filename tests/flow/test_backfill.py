@@ -10,7 +10,7 @@ from tests.support.filling import filler, untold
 from tests.support.watched import Watched, connect, declare, watching
 from worker.backfill import Filler
 from worker.conditions import check_condition
-from worker.errors import AlreadyRunning, UsageError
+from worker.errors import InProgress, UsageError
 from worker.tables import read_table
 
 IMAGE = "select key, new::text as new, op, target, note from hearken.events where op = %s order by key, id"
@@ -115,7 +115,7 @@ async def test_two_at_once_of_the_same(database_url: str, things: tuple[str, str
     async with watching(database_url, f"{things[0]}; {things[1]}", "public.things"):
         declared = declare("public.things")
         async with filler(database_url, declared, "public.things"):
-            with pytest.raises(AlreadyRunning):
+            with pytest.raises(InProgress):
                 async with filler(database_url, declared, "public.things"):
                     pass
             async with filler(database_url, declared, "public.things", condition="id < 5") as other:

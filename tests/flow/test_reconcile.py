@@ -14,7 +14,7 @@ from tests.support.local_stripe import sdk
 from tests.support.shop import Shop, open_shop
 from worker import Context, Drift
 from worker.drift import Reconciler
-from worker.errors import AlreadyRunning, CheckFailed
+from worker.errors import CheckFailed, InProgress
 from worker.reconciling import Mending, Reconciled, reconcile
 from worker.registry import Registry, registry
 from worker.testing import Bench, bench
@@ -145,7 +145,7 @@ async def test_two_at_once(shop: Shop, stage: Bench, database_url: str) -> None:
     async with telling(database_url, "hearken.events") as told:
         running = asyncio.create_task(mend(shop, rate=3))
         await told()
-    with pytest.raises(AlreadyRunning):
+    with pytest.raises(InProgress):
         await mend(shop)
     await look(shop)
     await running
