@@ -12,7 +12,7 @@ from handlers.stripe import stripe
 from tests.support.filling import telling
 from tests.support.local_stripe import sdk
 from tests.support.shop import Shop, open_shop
-from worker import Context, Drift
+from worker import Change, Context, Drift
 from worker.drift import Reconciler
 from worker.errors import CheckFailed, InProgress
 from worker.reconciling import Mending, Reconciled, reconcile
@@ -166,3 +166,22 @@ async def test_a_destination_that_is_away_is_said(shop: Shop, stage: Bench) -> N
     shop.server.fault("unauthorized", times=None)
     with pytest.raises(CheckFailed, match="STRIPE_SECRET_KEY"):
         await look(shop)
+
+
+async def test_a_schedule_can_do_it(shop: Shop, stage: Bench, database_url: str) -> None:
+    """A tick finds the drift and sends it; the handler mends it."""
+    declared = Registry()
+    declared.handlers = dict(registry.handlers)
+
+    @declared.every("30 4 * * *")
+    async def nightly(change: Change, ctx: Context) -> None:
+        await reconcile("spaces", ctx, mending=Mending(by=ctx.handler))
+
+    await drift_all(shop)
+    resources = {stripe: shop.client}
+    async with bench(database_url, sync_space, nightly, resources=resources, declared=declared) as scheduled:
+        await scheduled.tick("nightly")
+        await scheduled.drain()
+        assert await scheduled.parked() == []
+    assert {p["name"] for p in shop.products()} == {f"S{key}" for key in range(1, 9)}
+    assert len(await stage.execute(SENT)) == 8

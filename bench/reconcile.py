@@ -1,0 +1,89 @@
+"""Reconciling 10,000 spaces: how long, how many requests, and how much memory `hearken reconcile spaces` takes.
+
+Against the local Stripe in this process, whose catalogue is what the handler would have made, with every hundredth
+product changed by hand. The command is a process of its own, at a worker's default limit of 20 requests a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from asyncio.subprocess import PIPE
+from typing import Any
+
+import psycopg
+
+from bench.stage import FILL, server
+from handlers.stripe.local import LocalStripe
+from tests.support.local_stripe import sdk
+from worker import migrations
+
+SPACES = 10_000
+RPS = 20
+EVERY = 100
+# Runs the command and says, on standard error, how much memory it took at most.
+PROGRAM = """
+import atexit, resource, sys
+atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr))
+sys.argv = ["hearken", "reconcile", "spaces", "--json"]
+from worker.cli import main
+main()
+"""
+IDS = "update spaces set stripe_product_id = 'space_' || id, stripe_price_id = 'price_' || id"
+
+
+async def prepare(url: str, local: LocalStripe) -> None:
+    """Spaces that agree with their products, but for every hundredth."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await migrations.apply(connection, migrations.find_migrations(["spaces", "stripe"]))
+        await connection.execute(FILL, (SPACES,))
+        await connection.execute(IDS)
+        rows = await (await connection.execute("select id, name, capacity, price_per_hour from spaces")).fetchall()
+    async with sdk(local) as api:
+        made = await api.products.create_async({"id": "model", "name": "Model", "description": "A quiet place to work"})
+        await api.prices.create_async({"product": made.id, "currency": "eur", "unit_amount": 1})
+    (product,), (price,) = list(local.store.products), list(local.store.prices)
+    for key, name, capacity, amount in rows:
+        about = {"space_id": str(key), "capacity": str(capacity), "type": "coworking_space"}
+        ids = {"id": f"space_{key}", "default_price": f"price_{key}"}
+        local.store.products.put({**product, **ids, "name": name if key % EVERY else "By hand", "metadata": about})
+        of = {"id": f"price_{key}", "product": f"space_{key}", "lookup_key": f"space_{key}"}
+        cents = int(amount * 100)
+        local.store.prices.put({**price, **of, "unit_amount": cents, "unit_amount_decimal": str(cents)})
+
+
+async def reconcile(environment: dict[str, str]) -> tuple[float, int, dict[str, Any]]:
+    """Seconds, peak memory in kB, and what the command found."""
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM), env={**os.environ, **environment}, stdout=PIPE, stderr=PIPE
+    )
+    out, err = await process.communicate()
+    return time.monotonic() - began, int(err.split()[-1]), json.loads(out)
+
+
+async def measure(url: str) -> None:
+    """Print the figures."""
+    async with LocalStripe() as local:
+        await prepare(url, local)
+        local.calls.clear()
+        stripe = {"STRIPE_SECRET_KEY": local.key, "STRIPE_API_BASE": local.url, "HEARKEN_STRIPE_RPS": str(RPS)}
+        seconds, peak, found = await reconcile({"DATABASE_URL": url, "HEARKEN_HANDLERS": "handlers.spaces", **stripe})
+        requests = len(local.calls)
+    assert len(found["drift"]) == SPACES // EVERY, len(found["drift"])
+    print(f"spaces: {SPACES}, drift found: {len(found['drift'])}")
+    print(f"requests: {requests} in {seconds:.1f} s   (limit {RPS}/s)")
+    print(f"peak memory: {peak / 1024:.0f} MB   (figure: 200 MB)")
+
+
+def main() -> None:
+    """Run it on a server of its own."""
+    with server() as running:
+        asyncio.run(measure(running.url))
+
+
+if __name__ == "__main__":
+    main()
