@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row, scalar_row
 
 from worker.declaration import Handler
+from worker.errors import NotMigrated
 from worker.log import WANTED
 
 CURSORS: LiteralString = """
@@ -51,9 +52,11 @@ class Mark:
 
 
 async def mark(connection: AsyncConnection[Any], handler: Handler) -> Mark:
-    """How far the handler is now."""
+    """How far the handler is now. Raises NotMigrated when it has no cursor: it would not be given what is sent."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         cursors = await (await cursor.execute(CURSORS, (handler.name,))).fetchall()
+    if not cursors:
+        raise NotMigrated(f"handler {handler.name} has no cursor yet: run `hearken migrate`")
     return Mark(cursors, await _aside(connection, handler))
 
 

@@ -53,6 +53,7 @@ def test_names_may_come_in_any_iterable() -> None:
         ({"ops": ("INSERT",)}, r"ops= has \['INSERT'\]"),
         ({"watch": ("a", "b", "c"), "exclude": ("c", "a")}, r"columns \['a', 'c'\] stand in both watch= and exclude="),
         ({"fold": True, "transactional": True}, "fold= is for external handlers"),
+        ({"plans": True}, "plans= is for level-triggered handlers"),
         ({"concurrency": 0}, "concurrency= must be more than 0, not 0"),
         ({"shards": -1}, "shards= must be more than 0, not -1"),
         ({"batch": 0}, "batch= must be more than 0"),
