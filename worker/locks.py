@@ -45,3 +45,8 @@ def backfill_lock(topic: str, condition: str | None, handlers: Iterable[str] | N
 def reconcile_lock(name: str) -> int:
     """Held by the process that is finding and mending this system's drift."""
     return _key("reconcile", name)
+
+
+def replay_lock(run: int) -> int:
+    """Held by the one session that is appending the events of a replay."""
+    return _key("replay", run)

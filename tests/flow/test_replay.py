@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from worker.change import Change
+from worker.choice import Choice, count_chosen, take_snapshot
 from worker.context import Context
 from worker.errors import UsageError
-from worker.events import Filter, find_events
+from worker.events import Filter
 from worker.registry import Registry
-from worker.replay import Reason, Replayed, choose_audience, replay
+from worker.replay import Reason, append, begin, choose_audience, refuse_unheard
 from worker.testing import Bench, bench
 
 declared = Registry()
@@ -43,10 +44,18 @@ async def rooms(database_url: str) -> AsyncIterator[Bench]:
         yield opened
 
 
-async def again(rooms: Bench, ids: list[int], *names: str) -> Replayed:
-    events = await find_events(rooms.connection, Filter([TOPIC], ids=ids), limit=len(ids))
+async def again(rooms: Bench, ids: list[int], *names: str) -> dict[str, int]:
+    """Replay them in one chunk; returns how many events each handler is given."""
     audience = await choose_audience(rooms.connection, declared.handlers, names, [TOPIC])
-    return await replay(rooms.connection, events, audience, Reason("me@here", "it was lost"))
+    snapshot = await take_snapshot(rooms.connection)
+    choice = Choice(Filter([TOPIC], ids=ids), audience.handlers, audience.named, dead=False, snapshot=snapshot)
+    count = await count_chosen(rooms.connection, choice)
+    refuse_unheard(choice, count)
+    run = await begin(rooms.connection, choice, Reason("me@here", "it was lost"), {})
+    chunk = await append(rooms.connection, run, 0, len(ids))
+    assert chunk is not None
+    assert [event["replay_of"] for event in chunk.events] == sorted(ids)
+    return count.handlers
 
 
 async def test_the_note_of_the_change_is_kept_beside_the_reason(rooms: Bench) -> None:
@@ -58,7 +67,7 @@ async def test_the_note_of_the_change_is_kept_beside_the_reason(rooms: Bench) ->
     given.clear()
     await again(rooms, [1, 2, 3])
     await rooms.drain()
-    said = {"replay": {"by": "me@here", "reason": "it was lost"}}
+    said = {"replay": {"run": 4, "by": "me@here", "reason": "it was lost"}}
     assert [note for _, _, note in given] == [{"by": "ann", **said}, {"note": "by hand", **said}, said]
 
 
@@ -79,8 +88,8 @@ async def test_a_handlers_own_change_comes_back_only_when_it_is_chosen(rooms: Be
     await rooms.execute("select set_config('hearken.origin', 'listen', false)")
     await rooms.execute("insert into rooms values (1)")
     await rooms.execute("update rooms set price = 1")
-    assert (await again(rooms, [2])).handlers == {"listen": 0, "reprice": 1}
-    assert (await again(rooms, [2], "listen")).handlers == {"listen": 1}
+    assert await again(rooms, [2]) == {"listen": 0, "reprice": 1}
+    assert await again(rooms, [2], "listen") == {"listen": 1}
     await rooms.drain()
     assert [(handler, of) for handler, of, _ in given] == [("listen", 2), ("reprice", None), ("reprice", 2)]
 

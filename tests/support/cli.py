@@ -57,15 +57,21 @@ def _environment(url: str | None, further: Mapping[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def start(url: str | None, *arguments: str, **environment: str) -> AsyncIterator[Process]:
-    """`python -m worker` over the database at `url`; killed on leaving, if it is still there."""
+async def start(
+    url: str | None, *arguments: str, terminal: int | None = None, **environment: str
+) -> AsyncIterator[Process]:
+    """`python -m worker` over the database at `url`; killed on leaving, if it is still there.
+
+    terminal  a descriptor to be its standard input, output and error, instead of none and pipes
+    """
+    streams = (DEVNULL, PIPE, PIPE) if terminal is None else (terminal, terminal, terminal)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "worker", *arguments),
         cwd=ROOT,
         env=_environment(url, environment),
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=streams[2],
     )
     try:
         yield process

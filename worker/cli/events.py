@@ -63,7 +63,7 @@ def events(
 async def _list(wanted: Filter, limit: int, *, rows: bool) -> AsyncIterator[Event]:
     registry = load_handlers()
     async with connected(registry, "events") as connection:
-        found = await find_events(connection, await _with_topics(connection, registry, wanted), limit=limit, rows=rows)
+        found = await find_events(connection, await with_topics(connection, registry, wanted), limit=limit, rows=rows)
     for event in found:
         yield event
 
@@ -71,7 +71,7 @@ async def _list(wanted: Filter, limit: int, *, rows: bool) -> AsyncIterator[Even
 async def _follow(wanted: Filter, limit: int, *, rows: bool) -> AsyncIterator[Event]:
     registry = load_handlers()
     async with connected(registry, "events") as connection:
-        wanted = await _with_topics(connection, registry, wanted)
+        wanted = await with_topics(connection, registry, wanted)
         async with _ringing(registry, wanted) as doorbell:
             async for event in follow_events(connection, doorbell, wanted, last=limit, rows=rows):
                 yield event
@@ -88,7 +88,7 @@ async def _ringing(registry: Registry, wanted: Filter) -> AsyncIterator[Doorbell
         await asyncio.gather(listening, return_exceptions=True)
 
 
-async def _with_topics(connection: Connection, registry: Registry, wanted: Filter) -> Filter:
+async def with_topics(connection: Connection, registry: Registry, wanted: Filter) -> Filter:
     """The filter with every topic where none is named. Raises UsageError for one that is unknown."""
     declared = {topic for handler in registry.handlers.values() for topic in handler.topics}
     known = sorted(declared.union(await known_topics(connection)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -17,17 +18,39 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as what is in them; numbers to the right, None as a dash."""
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False) -> None:
+    """Columns as wide as what is in them; numbers to the right, None as a dash. Drawn by rich on a terminal."""
     texts = [[_text(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
     numeric = [any(isinstance(row[i], int) for row in rows) for i in range(len(headings))]
+    if (sys.stderr if err else sys.stdout).isatty():
+        return _draw(headings, texts, numeric, err=err)
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
     for line in [list(headings), *texts]:
         cells = [
             text.rjust(width) if number else text.ljust(width)
             for text, width, number in zip(line, widths, numeric, strict=True)
         ]
-        click.echo("  ".join(cells).rstrip())
+        click.echo("  ".join(cells).rstrip(), err=err)
+    return None
+
+
+def _draw(headings: Sequence[str], texts: Sequence[Sequence[str]], numeric: Sequence[bool], *, err: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading, number in zip(headings, numeric, strict=True):
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in texts:
+        table.add_row(*map(Text, row))  # what is in a cell is no markup
+    Console(stderr=err).print(table)
+
+
+def printable(text: str) -> str:
+    """A key or a document is whatever an application wrote; what would steer the terminal is shown escaped."""
+    return text if text.isprintable() else json.dumps(text)
 
 
 def printable(text: str) -> str:

@@ -3,68 +3,177 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import click
 
-from worker.cli.output import print_json
+from worker.choice import Chosen, Count, count_chosen, read_chosen, take_snapshot
+from worker.cli import INTERRUPTED
+from worker.cli.events import OPS
+from worker.cli.failures import NEGATIVE
+from worker.cli.output import print_table, printable
 from worker.cli.previews import show_previews
+from worker.cli.progress import bar
+from worker.cli.replayed import Told
+from worker.cli.selection import Selection, choose
 from worker.cli.session import confirm, connected, load_handlers, operator
 from worker.database import Connection
 from worker.errors import UsageError
-from worker.events import Event, Filter, find_events, known_topics
-from worker.replay import Reason, Replayed, choose_audience
-from worker.replay import replay as append_again
+from worker.pacing import Pace, append_all
+from worker.registry import Registry
+from worker.replay import Reason, Run, begin, find_unfinished, refuse_unheard, resume
 
 ID = click.IntRange(min=1, max=2**63 - 1)
+SAMPLE = 5
+RATE = 500.0
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How it is to be done. `run` is the one to go on with; `afresh` lets a broken-off one of the same words be."""
+
+    reason: str | None
+    rate: float
+    run: int | None
+    afresh: bool
+    dry_run: bool
+    yes: bool
+    as_json: bool
 
 
 @click.command(short_help="Append past events again, for their handlers.")
-@click.argument("event_ids", metavar="EVENT_ID...", type=ID, nargs=-1, required=True)
+@click.argument("event_ids", metavar="[EVENT_ID]...", type=ID, nargs=-1)
+@click.option("--topic", help="Those of this topic, such as public.spaces.")
+@click.option("--key", help="Those of this key; a JSON array where the primary key has several columns.")
+@click.option("--op", type=click.Choice(OPS), help="Those of this operation.")
+@click.option("--since", metavar="TIME", help="Not before: an ISO time (UTC), or so long ago: 30m, 2h, 7d.")
+@click.option("--until", metavar="TIME", help="Before this time.")
 @click.option("--handler", "handlers", multiple=True, metavar="NAME", help="Only for this handler; may be repeated.")
+@click.option("--dead", is_flag=True, help="Dead events, for the handler that each is dead for.")
 @click.option("--reason", help="Why; kept in the new events' note.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0.1), default=RATE, show_default=True, help="At most so many a second."
+)
+@click.option("--run", type=ID, metavar="ID", help="Go on with a replay that was broken off.")
+@click.option("--afresh", is_flag=True, help="Begin anew, though the same command was broken off within the hour.")
 @click.option("--dry-run", is_flag=True, help="Do nothing; print what the handlers would do outside, key by key.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def replay(
-    event_ids: Sequence[int], handlers: Sequence[str], reason: str | None, dry_run: bool, yes: bool, as_json: bool
+    event_ids: Sequence[int],
+    topic: str | None,
+    key: str | None,
+    op: str | None,
+    since: str | None,
+    until: str | None,
+    handlers: Sequence[str],
+    dead: bool,
+    reason: str | None,
+    rate: float,
+    run: int | None,
+    afresh: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> int:
-    """Append events of the log again, marked as replays of the old ones, and wake their handlers."""
-    ids = sorted(set(event_ids))
-    if dry_run:
-        return asyncio.run(_preview(ids, handlers, as_json=as_json))
-    replayed = asyncio.run(_replay(ids, handlers, Reason(operator(), reason), yes=yes))
-    if as_json:
-        print_json({"events": replayed.events, "handlers": replayed.handlers})
-        return 0
-    for event in replayed.events:
-        click.echo(f"{event['id']}  replay of {event['replay_of']}  {event['topic']}  {event['key'] or '-'}")
-    click.echo("for " + ", ".join(f"{name} ({count})" for name, count in replayed.handlers.items()), err=True)
-    return 0
+    """Append past events again, marked as replays of the old ones, and wake their handlers.
+
+    All that is given must hold. Events that are replays themselves are only chosen by their ids, or as --dead. Without
+    --handler each is for all that hear it. A dead event (--dead) is taken
+    out of what is parked as it is appended, and comes behind what was held for it; `hearken dead retry` tries one in
+    its old place instead.
+
+    Changes that are committed meanwhile keep their pace: the next events are appended when the handlers are through
+    with the last. Ctrl-C stops between two chunks, exit code 130. Broken off in whatever way, the same command within
+    an hour goes on where it was, or --run at any time: no event is left out, none is appended twice.
+    """
+    asked = Selection(event_ids, topic, key, op, since, until, handlers, dead)
+    orders = Orders(reason, rate, run, afresh, dry_run, yes, as_json)
+    if run is None:
+        asked.check()
+    elif asked != Selection() or reason or afresh:
+        raise UsageError("--run goes on with what was chosen then: leave the other choices out")
+    return asyncio.run(_replay(asked, orders))
 
 
-async def _preview(ids: Sequence[int], names: Sequence[str], *, as_json: bool) -> int:
+async def _replay(asked: Selection, orders: Orders) -> int:
     registry = load_handlers()
-    async with connected(registry, "replay") as connection:
-        events = await _find(connection, ids)
-        audience = await choose_audience(connection, registry.handlers, names, {event.topic for event in events})
-    heard = {h.name: [(e.id, e.topic, e.key) for e in events if e.topic in h.topics] for h in audience.handlers}
-    return await show_previews(registry, heard, as_json=as_json)
+    async with connected(registry, "replay", patient=True) as connection:
+        run = await _find_run(connection, registry, asked, orders)
+        count = await count_chosen(connection, run.choice, after=run.after)
+        if not run.id and ((asked.ids and not asked.dead) or (count.events and run.choice.named)):
+            refuse_unheard(run.choice, count)
+        told = Told(run, count, as_json=orders.as_json)
+        if not count.events:
+            return told.nothing_to_do(NEGATIVE)
+        if orders.dry_run:
+            return await show_previews(registry, await _newest(connection, run), as_json=orders.as_json)
+        if sys.stdin.isatty() or (orders.yes and not orders.as_json):  # where nobody can be asked it fails in one line
+            _show(count, await read_chosen(connection, run.choice, after=run.after, limit=SAMPLE))
+        whom = ", ".join(name for name, events in count.handlers.items() if events)
+        go = "Go on to replay" if run.id else "Replay"
+        confirm(f"{go} {count.events:,} {'event' if count.events == 1 else 'events'} for {whom}?", yes=orders.yes)
+        if not run.id:
+            choice = replace(run.choice, last=count.last)
+            run = told.run = await begin(connection, choice, run.reason, asked.words)
+        return await _append(connection, run, count, told, orders)
 
 
-async def _replay(ids: Sequence[int], names: Sequence[str], reason: Reason, *, yes: bool) -> Replayed:
-    registry = load_handlers()
-    async with connected(registry, "replay") as connection:
-        events = await _find(connection, ids)
-        audience = await choose_audience(connection, registry.handlers, names, {event.topic for event in events})
-        whom = ", ".join(handler.name for handler in audience.handlers)
-        confirm(f"Replay {len(events)} {'event' if len(events) == 1 else 'events'} for {whom}?", yes=yes)
-        return await append_again(connection, events, audience, reason)
+async def _newest(connection: Connection, run: Run) -> dict[str, list[tuple[int, str, str | None]]]:
+    """For each handler that hears any of the events, the newest of each key: id, topic, key."""
+    newest: dict[str, dict[tuple[str, str | None], int]] = {}
+    after = run.after
+    while page := await read_chosen(connection, run.choice, after=after):
+        for event in page:
+            for name in event.heard:
+                newest.setdefault(name, {})[event.topic, event.key] = event.id
+        after = page[-1].id
+    return {name: [(number, *about) for about, number in of_it.items()] for name, of_it in newest.items()}
 
 
-async def _find(connection: Connection, ids: Sequence[int]) -> list[Event]:
-    topics = await known_topics(connection)
-    events = await find_events(connection, Filter(topics, ids=ids), limit=len(ids))
-    if missing := sorted(set(ids) - {event.id for event in events}):
-        raise UsageError(f"no such event: {', '.join(map(str, missing))}; nothing is replayed")
-    return events
+async def _find_run(connection: Connection, registry: Registry, asked: Selection, orders: Orders) -> Run:
+    """The run to go on with; else what will be one (id 0), once it is confirmed."""
+    if orders.run is not None:
+        run = await resume(connection, registry.handlers, orders.run)
+        await take_snapshot(connection)
+        return run
+    choice = await choose(connection, registry, asked)
+    if not orders.afresh and (found := await find_unfinished(connection, registry.handlers, asked.words)):
+        click.echo(f"this goes on with replay {found.id}, which was broken off (--afresh begins anew)", err=True)
+        return found
+    return Run(0, choice, Reason(operator(), orders.reason))
+
+
+def _show(count: Count, sample: Sequence[Chosen]) -> None:
+    """What is about to be appended, on standard error."""
+    rows = [
+        (e.id, f"{e.at:%Y-%m-%d %H:%M:%S}", e.op, e.topic, e.key and printable(e.key), ", ".join(e.heard))
+        for e in sample
+    ]
+    print_table(("event", "at", "op", "topic", "key", "for"), rows, err=True)
+    if count.events > len(sample):
+        click.echo(f"… and {count.events - len(sample):,} more", err=True)
+
+
+async def _append(connection: Connection, run: Run, count: Count, told: Told, orders: Orders) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        stop.set()
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one ends it at once
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    heard = [handler for handler in run.choice.handlers if count.handlers[handler.name]]
+    with bar(f"replay {run.id}") as tell:
+        told.begins()
+        pace = Pace(connection, heard, orders.rate, stop, lambda names: told.waits(names, tell))
+        async for chunk in append_all(run, pace):
+            told.appended(chunk)
+            tell(told.events, count.events, None)
+    return told.ended(INTERRUPTED if stop.is_set() and not told.complete else 0)

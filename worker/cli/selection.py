@@ -1,0 +1,91 @@
+"""Which past events a command is about: its options, checked against the database and made into a `Choice`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import click
+
+from worker.choice import Choice, take_snapshot
+from worker.cli.events import with_topics
+from worker.cli.times import check_range, moment
+from worker.database import Connection
+from worker.errors import UsageError
+from worker.events import Filter, find_events, known_topics
+from worker.keys import read_key
+from worker.registry import Registry
+from worker.replay import choose_audience
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The options as they were given."""
+
+    ids: Sequence[int] = ()
+    topic: str | None = None
+    key: str | None = None
+    op: str | None = None
+    since: str | None = None
+    until: str | None = None
+    handlers: Sequence[str] = ()
+    dead: bool = False
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What JSON can hold of them; the same words again mean the same command again."""
+        return {name: sorted(set(v)) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    def check(self) -> None:
+        """Raises UsageError for what can be seen without a database."""
+        if self == Selection():
+            raise UsageError(
+                "say which events: their ids, or --topic, --key, --op, --since, --until, --handler or --dead"
+            )
+        self.to_filter()
+
+    def to_filter(self) -> Filter:
+        """The part of it that is about events. Raises as `check`."""
+        try:
+            since, until = (None if text is None else moment(text) for text in (self.since, self.until))
+            check_range(since, until)
+        except click.UsageError as error:
+            raise UsageError(error.format_message()) from None
+        topics = () if self.topic is None else (self.topic,)
+        return Filter(topics, sorted(set(self.ids)) or None, self.key, self.op, since, until)
+
+
+async def choose(connection: Connection, registry: Registry, asked: Selection) -> Choice:
+    """The events that were asked for, as they are in the log now.
+
+    Raises UsageError for what is unknown: an event, a topic, a handler, or one that does not hear the topic.
+    """
+    wanted = asked.to_filter()
+    if wanted.topics:
+        await with_topics(connection, registry, wanted)  # raises
+    if wanted.ids:
+        wanted = replace(wanted, topics=await _topics_of(connection, wanted))
+    audience = await choose_audience(connection, registry.handlers, asked.handlers, wanted.topics)
+    if not wanted.topics:
+        wanted = replace(wanted, topics=audience.topics)
+    if wanted.key is not None:
+        wanted = replace(wanted, key=await _key(connection, wanted))
+    snapshot = await take_snapshot(connection)
+    return Choice(wanted, audience.handlers, audience.named, asked.dead, snapshot)
+
+
+async def _topics_of(connection: Connection, wanted: Filter) -> list[str]:
+    ids = list(wanted.ids or ())
+    anywhere = Filter(wanted.topics or await known_topics(connection), ids=ids)
+    events = await find_events(connection, anywhere, limit=len(ids))
+    if missing := sorted(set(ids) - {event.id for event in events}):
+        of_topic = f" of {wanted.topics[0]}" if wanted.topics else ""
+        raise UsageError(f"no such event{of_topic}: {', '.join(map(str, missing))}; nothing is replayed")
+    return sorted({event.topic for event in events})
+
+
+async def _key(connection: Connection, wanted: Filter) -> str:
+    if len(wanted.topics) != 1:
+        raise UsageError("--key needs --topic: keys of different topics have nothing to do with each other")
+    return await read_key(connection, wanted.topics[0], wanted.key or "")
