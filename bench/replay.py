@@ -1,0 +1,110 @@
+"""What a replay of 100,000 events does to the changes that are committed meanwhile: latency with and without it.
+
+The replay is a process of its own, as the command is. Measured at the command's own rate, then with no rate to speak
+of, and last with all 100,000 appended at once, which is what the pacing is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+
+from bench.latency import RATE, measure, registry, show
+from bench.stage import server, spaces
+from bench.working import working
+from worker.choice import Choice, count_chosen, take_snapshot
+from worker.cli.replay import RATE as OWN_RATE
+from worker.database import Database
+from worker.events import Filter
+from worker.pacing import Pace, append_all
+from worker.replay import Reason, begin
+from worker.settings import Settings
+
+EVENTS = 100_000
+FLOOD = """
+insert into hearken.events (topic, op, key, old, new, replay_of)
+select topic, op, key, old, new, id from hearken.events where replay_of is null order by id limit 100000
+"""
+
+
+async def replay(url: str, rate: float) -> None:
+    """The other process: replay everything, until it is killed; prints a line for each chunk."""
+    connection = await Database(Settings.model_validate({"DATABASE_URL": url})).connect()
+    handlers = list(registry.handlers.values())
+    choice = Choice(Filter(["public.spaces"]), handlers, False, False, await take_snapshot(connection))
+    count = await count_chosen(connection, choice)
+    assert count.events >= EVENTS, count
+    run = await begin(connection, choice, Reason("bench"), {})
+    pace = Pace(connection, handlers, rate, asyncio.Event(), lambda names: print("waits for", *names, file=sys.stderr))
+    async for chunk in append_all(run, pace):
+        print(len(chunk.events), flush=True)
+
+
+@asynccontextmanager
+async def replaying(url: str, rate: float) -> AsyncIterator[list[int]]:
+    """A replay while the block lasts; gives the sizes of its chunks."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.replay", url, str(rate), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    chunks = [int(await process.stdout.readline())]
+    reading = asyncio.create_task(_read(process.stdout, chunks))
+    try:
+        yield chunks
+        assert process.returncode is None, "the replay ended before the measurement did"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reading
+
+
+async def _read(lines: asyncio.StreamReader, chunks: list[int]) -> None:
+    async for line in lines:
+        chunks.append(int(line))
+
+
+async def run(url: str, seconds: float) -> None:
+    """Measure alone, during a replay, during one that may be as fast as it likes, and behind a flood."""
+    with spaces(url, 1000) as connection:
+        async with working(url, registry):
+            for _ in range(EVENTS // 1000):
+                connection.execute("update spaces set capacity = capacity + 1")
+            await measure(url, 1.0)
+            alone = await measure(url, seconds)
+            show("alone", alone)
+            for name, rate in ((f"at {OWN_RATE:.0f}/s", OWN_RATE), ("as fast as it goes", 1e6)):
+                async with replaying(url, rate) as chunks:
+                    during = await measure(url, min(seconds, 8.0))
+                    events = sum(chunks)
+                show(f"during a replay {name}", during)
+                _compare(during, alone, events / min(seconds, 8.0))
+            show("behind 100,000 at once", await _flooded(url, connection))
+
+
+async def _flooded(url: str, connection: psycopg.Connection) -> list[float]:
+    measuring = asyncio.create_task(measure(url, 5.0))
+    await asyncio.sleep(1)
+    await asyncio.to_thread(connection.execute, FLOOD)
+    return await measuring
+
+
+def _compare(during: list[float], alone: list[float], rate: float) -> None:
+    ratios = [statistics.quantiles(during, n=100)[p] / statistics.quantiles(alone, n=100)[p] for p in (49, 98)]
+    print(f"    {rate:,.0f} events/s replayed; p50 {ratios[0]:.2f} and p99 {ratios[1]:.2f} times that alone")
+
+
+def main(seconds: float = 10.0) -> None:
+    """Print the distributions and their ratios."""
+    with server() as running:
+        print(f"commit to handler, {RATE} changes/s, during a replay of {EVENTS:,}")
+        asyncio.run(run(running.url, seconds))
+
+
+if __name__ == "__main__":
+    asyncio.run(replay(sys.argv[1], float(sys.argv[2])))
