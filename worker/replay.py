@@ -94,6 +94,10 @@ class Audience:
     named: bool
 
     @property
+    def target(self) -> list[str] | None:
+        return [handler.name for handler in self.handlers] if self.named else None
+
+    @property
     def topics(self) -> list[str]:
         return sorted({topic for handler in self.handlers for topic in handler.topics})
 

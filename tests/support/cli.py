@@ -57,18 +57,27 @@ def _environment(url: str | None, further: Mapping[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def start(
-    url: str | None, *arguments: str, terminal: int | None = None, **environment: str
-) -> AsyncIterator[Process]:
-    """`python -m worker` over the database at `url`; killed on leaving, if it is still there.
+async def start(url: str | None, *arguments: str, **environment: str) -> AsyncIterator[Process]:
+    """`python -m worker` over the database at `url`; killed on leaving, if it is still there."""
+    async with _started(arguments, _environment(url, environment), (DEVNULL, PIPE, PIPE)) as process:
+        yield process
 
-    terminal  a descriptor to be its standard input, output and error, instead of none and pipes
-    """
-    streams = (DEVNULL, PIPE, PIPE) if terminal is None else (terminal, terminal, terminal)
+
+@asynccontextmanager
+async def start_on_terminal(url: str, terminal: int, *arguments: str) -> AsyncIterator[Process]:
+    """The same on a terminal: a descriptor that is its standard input, output and error."""
+    async with _started(arguments, _environment(url, {}), (terminal, terminal, terminal)) as process:
+        yield process
+
+
+@asynccontextmanager
+async def _started(
+    arguments: Sequence[str], environment: dict[str, str], streams: tuple[int, int, int]
+) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "worker", *arguments),
         cwd=ROOT,
-        env=_environment(url, environment),
+        env=environment,
         stdin=streams[0],
         stdout=streams[1],
         stderr=streams[2],

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.cli import SAMPLE, Result, Rooms, hearken, start
+from tests.support.cli import SAMPLE, Result, Rooms, hearken, start, start_on_terminal
 from tests.support.workers import start_worker
 
 EVENTS = 300
@@ -88,10 +88,8 @@ async def test_only_the_same_command_goes_on(many: Rooms) -> None:
     """Another one is a replay of its own, and so is the same with --afresh, or once all is done."""
     await begin_and_send(many, signal.SIGKILL)
     other = await hearken(many.url, "replay", "1", "--yes", "--json")
-    afresh = await hearken(
-        many.url, "replay", *CHOICE, "--afresh", "--op", "insert", "--rate", "9999", "--yes", "--json"
-    )
-    assert (other.json["appended"], afresh.code) == (1, 0)
+    afresh = await hearken(many.url, "replay", *CHOICE, "--afresh", "--rate", "9999", "--yes", "--json")
+    assert (other.json["appended"], afresh.json["appended"]) == (1, EVENTS)
     assert "goes on" not in other.err + afresh.err
     for _ in range(2):
         result = await hearken(many.url, "replay", "2", "--yes", "--json")
@@ -139,7 +137,7 @@ async def test_a_running_worker_gets_everything_once(many: Rooms) -> None:
 async def test_ctrl_c_at_the_question_ends_it(many: Rooms) -> None:
     """On a terminal it shows the count and a sample, and asks; nothing is appended then."""
     ours, theirs = pty.openpty()
-    async with start(many.url, "replay", *CHOICE, terminal=theirs) as process:
+    async with start_on_terminal(many.url, theirs, "replay", *CHOICE) as process:
         os.close(theirs)
         shown = b""
         while b"[y/N]" not in shown:
