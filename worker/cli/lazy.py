@@ -23,6 +23,7 @@ COMMANDS = {
     "migrate": Place("worker.cli.migrate", "migrate", "Bring the database to what the code declares."),
     "status": Place("worker.cli.status", "status", "How far each handler has come, and who runs it."),
     "events": Place("worker.cli.events", "events", "List the log, or follow it."),
+    "explain": Place("worker.cli.explain", "explain", "Everything about one key, and where it stands now."),
     "replay": Place("worker.cli.replay", "replay", "Append past events again, for their handlers."),
     "dead": Place("worker.cli.dead", "dead", "Events that a person must look at: list, show, retry, skip."),
     "runs": Place("worker.cli.runs", "runs", "What became of ticks and requests."),

@@ -1,0 +1,145 @@
+"""How `hearken explain` tells a history to people: a line for each thing that happened, and how it stands now."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from worker.cli.output import printable
+from worker.drift import Drift, Standing
+from worker.explain import Delivery, Entry, History
+
+COLOURS = {"change": "cyan", "replay": "magenta", "effect": "green", "parked": "yellow", "action": "blue"}
+NOW = "bold"
+BAD = "red"
+LONGEST = 300
+
+Line = tuple[str, str]
+"""A line and its colour, "" for none."""
+
+
+def tell_story(history: History, looked: Sequence[tuple[str, Standing | None, str | None]]) -> None:
+    """Print it, in colour on a terminal. looked: a system's name, what it says, or why it does not."""
+    lines = [*_happened(history), *_stands(history), *(line for one in looked for line in _outside(*one))]
+    if not sys.stdout.isatty():
+        return click.echo("\n".join(text for text, _ in lines))
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    for text, colour in lines:
+        console.print(Text(text, style=colour))
+    return None
+
+
+def _happened(history: History) -> Iterator[Line]:
+    yield f"{history.topic} {printable(history.key) if history.key is not None else ''}".rstrip(), "bold"
+    if history.more:
+        yield "… older ones are left out (--limit)", "dim"
+    deliveries: dict[int, list[Delivery]] = {}
+    for delivery in history.deliveries:
+        deliveries.setdefault(delivery.event_id, []).append(delivery)
+    for entry in history.timeline:
+        bad = entry.facts.get("state") in ("failed", "unknown", "dead")
+        yield f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f"  {_said(entry)}", BAD if bad else COLOURS[entry.kind]
+        if entry.kind in ("change", "replay"):
+            yield from ((f"{'':25}{_delivered(one)}", "dim") for one in deliveries.get(entry.event_id or 0, []))
+
+
+def _said(entry: Entry) -> str:
+    facts = entry.facts
+    if entry.kind == "effect":
+        return _effect(entry)
+    if entry.kind == "parked":
+        due = f", due {facts['due_at']:%Y-%m-%d %H:%M:%S}" if facts["state"] == "due" else ""
+        failed = f"event {entry.event_id} put aside by {facts['handler']}: {facts['state']}{due}"
+        return f"{failed}, {facts['attempt']} attempts failed: {facts['reason'] or '-'}"
+    if entry.kind == "action":
+        about = f"event {entry.event_id} of {facts['handler']}" if entry.event_id else facts["handler"]
+        return f"{facts['action']} {about or ''} by {facts['by']}{_because(facts['reason'])}"
+    return _event(entry)
+
+
+def _event(entry: Entry) -> str:
+    facts = entry.facts
+    note = facts.get("note")
+    if entry.kind == "replay":
+        said = facts["replay"] or {}
+        whom = f" for {', '.join(facts['target'])}" if facts.get("target") else ""
+        who = f" by {said['by']}" if said.get("by") else ""
+        return f"event {entry.event_id}: replay of {facts['replay_of']}{whom}{who}{_because(said.get('reason'))}"
+    parts = [f"event {entry.event_id}: {facts['op']}", _fields(facts["changed"])]
+    parts += [f"by handler {facts['origin']}"] if facts.get("origin") else []
+    parts += [f"note {_value(note)}"] if note is not None else []
+    return "  ".join(part for part in parts if part)
+
+
+def _effect(entry: Entry) -> str:
+    facts = entry.facts
+    took = "" if facts["seconds"] is None else f" in {facts['seconds'] * 1000:.0f} ms"
+    ids = " ".join(facts[name] for name in ("object_id", "request_id") if facts[name])
+    end = {"done": f"done{took}", "failed": f"failed{took}: {facts['error']}"}.get(
+        facts["state"], "outcome unknown: it was begun, and its end never written down"
+    )
+    text = f"{facts['handler']} {facts['step']} {ids}".rstrip()
+    return f"{text} for event {entry.event_id}, {end}  {_fields(facts['changed'] or {})}".rstrip()
+
+
+def _delivered(one: Delivery) -> str:
+    took = "" if one.seconds is None else f", effects took {one.seconds * 1000:.0f} ms"
+    if one.state == "delivered":
+        return f"{one.handler}: delivered before {one.before:%Y-%m-%d %H:%M:%S}{took}"
+    if one.state == "waiting":
+        return f"{one.handler}: not yet delivered{took}"
+    return f"{one.handler}: {one.state}, {one.attempts} attempts failed{took}"
+
+
+def _stands(history: History) -> Iterator[Line]:
+    if history.is_table and history.key is not None:
+        row = "there is no such row" if history.row is None else _members(history.row)
+        yield f"now: the row: {row}", NOW
+    states: dict[str, list[str]] = {}
+    for delivery in history.deliveries:
+        states.setdefault(delivery.handler, []).append(delivery.state)
+    for handler, of_it in states.items():
+        left = [f"{of_it.count(state)} {state}" for state in ("waiting", "due", "held", "dead") if state in of_it]
+        yield f"now: {handler}: {', '.join(left) or 'everything is delivered'}", BAD if left else NOW
+
+
+def _outside(name: str, standing: Standing | None, problem: str | None) -> Iterator[Line]:
+    if standing is None:
+        yield f"now: {name}: not asked: {problem}", BAD
+        return
+    there = "nothing is there" if standing.destination is None else _members(standing.destination)
+    yield f"now: {name}: at its destination: {there}", NOW
+    yield from ((f"now: {name}: differs: {_drift(drift)}", BAD) for drift in standing.drift)
+    if not standing.drift:
+        yield f"now: {name}: source and destination agree", NOW
+
+
+def _drift(drift: Drift) -> str:
+    return "  ".join(part for part in (drift.kind, _fields(drift.changed), drift.text) if part)
+
+
+def _fields(changed: Mapping[str, Iterable[Any]]) -> str:
+    pairs = ((name, *pair) for name, pair in changed.items())
+    return ", ".join(f"{name} {_value(before)} → {_value(after)}" for name, before, after in pairs)
+
+
+def _members(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
+
+
+def _value(value: Any) -> str:
+    """A value on one line, not endlessly long; what would steer the terminal is escaped."""
+    text = "-" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if text.isprintable() else ascii(text)
+
+
+def _because(reason: str | None) -> str:
+    return f": {printable(reason)}" if reason else ""
