@@ -60,7 +60,7 @@ select c.* from (
 cross join lateral (
     select e.*, d.heard from hearken.events e where e.topic = d.topic and e.id = d.event_id and """
     + PICKED
-    + " limit 1) c order by c.id limit %(limit)s"
+    + " limit 1) c order by d.event_id limit %(limit)s"
 )
 COUNT: tuple[LiteralString, LiteralString] = (
     "select heard, count(*) as events, max(id) as last from (",

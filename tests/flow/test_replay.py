@@ -103,3 +103,35 @@ async def test_events_that_nobody_asked_for_are_not_replayed(rooms: Bench) -> No
     with pytest.raises(UsageError, match="no handler asks"):
         await again(rooms, [1])
     assert await rooms.execute("select count(*) as events from hearken.events") == [{"events": 1}]
+
+
+async def test_what_was_in_flight_when_it_was_chosen_is_no_part_of_it(rooms: Bench, database_url: str) -> None:
+    """Its id is among the chosen ones, and its handlers hear of it as of any new change: nobody replays it."""
+    async with await psycopg.AsyncConnection.connect(database_url) as slow:
+        await slow.execute("insert into rooms values (1)")
+        await rooms.execute("insert into rooms values (2)")
+        audience = await choose_audience(rooms.connection, declared.handlers, (), [TOPIC])
+        snapshot = await take_snapshot(rooms.connection)
+        choice = Choice(Filter([TOPIC]), audience.handlers, audience.named, dead=False, snapshot=snapshot)
+        run = await begin(rooms.connection, choice, Reason("me@here"), {})
+        await slow.commit()
+    chunk = await append(rooms.connection, run, 0, 100)
+    assert chunk is not None
+    assert [event["replay_of"] for event in chunk.events] == [2]
+
+
+async def test_it_counts_what_handlers_are_then_given(rooms: Bench) -> None:
+    """For each of the operations, columns and origins: the count before is the number of deliveries after."""
+    await rooms.execute("insert into rooms values (1, 'blue', 10), (2, 'red', 20)")
+    await rooms.execute("update rooms set name = 'x'")
+    await rooms.execute("update rooms set price = 3 where id = 1")
+    await rooms.execute("select set_config('hearken.origin', 'reprice', false)")
+    await rooms.execute("update rooms set price = 4")
+    await rooms.execute("delete from rooms")
+    await rooms.drain()
+    for names in ((), ("reprice",), ("listen", "reprice")):
+        given.clear()
+        counted = await again(rooms, list(range(1, 10)), *names) if "listen" in names or not names else None
+        counted = counted or await again(rooms, [5, 6, 7], *names)
+        await rooms.drain()
+        assert {name: sum(handler == name for handler, _, _ in given) for name in counted} == counted
