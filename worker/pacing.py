@@ -21,7 +21,7 @@ from worker.replay import Chunk, Run, append
 
 # Seconds: a chunk is appended so often; handlers should be through with one in PROMPT; they are asked each LOOK, and
 # whether anybody runs them each ATTENDANCE; after PATIENCE it is said for whom the replay waits.
-TICK = 0.02
+TICK = 0.05
 PROMPT = 0.25
 LOOK = 0.005
 ATTENDANCE = 5.0
