@@ -1,7 +1,7 @@
 """Appending past events again, marked, for their handlers or for chosen ones. `choice` says which, `pacing` how fast.
 
 A replay goes the whole way: through the log, behind what is already there, to the handlers' cursors. It is an event
-itself, of the topic request/replay, which keeps who asked for what and why; its id is the run that each appended event
+itself, of the topic hearken/replay, which keeps who asked for what and why; its id is the run that each appended event
 names in its note. A run is appended in the order of the log, a chunk to a transaction, so what it has done is what the
 log has of it: broken off at any point, it goes on behind its newest event, with nothing lost and nothing twice.
 """
@@ -26,7 +26,7 @@ from worker.locks import replay_lock
 from worker.parking import PROMOTE
 from worker.ringing import ring
 
-TOPIC = "request/replay"
+TOPIC = "hearken/replay"
 ASK: LiteralString = """
 insert into hearken.events (id, topic, op, key, new, note)
 select id, %(topic)s, 'request', id::text, %(new)s, %(note)s from nextval('hearken.events_id_seq') id returning id

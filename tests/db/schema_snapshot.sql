@@ -21,23 +21,6 @@ table hearken.actions
 sequence hearken.actions_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
-table hearken.brakes
-    handler text not null
-    at timestamp with time zone not null default now()
-    target pg_snapshot not null
-        -- The end of the window that it saw.
-    deleted bigint not null
-        -- Rows deleted in it; archived: rows whose active column turned false or null.
-    archived bigint not null
-    truncated boolean not null
-    of_rows bigint
-        -- Rows that the table had before, where that was the reason.
-    most integer not null
-        -- HEARKEN_BRAKE_MAX at the time.
-    released_at timestamp with time zone
-    passed pg_snapshot
-    constraint brakes_pkey PRIMARY KEY (handler)
-
 table hearken.backfills
         -- Snapshot events for existing rows (hearken backfill): what is running, and what has ended.
     id bigint not null generated always as identity
@@ -61,6 +44,23 @@ table hearken.backfills
 
 sequence hearken.backfills_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+table hearken.brakes
+    handler text not null
+    at timestamp with time zone not null default now()
+    target pg_snapshot not null
+        -- The end of the window that it saw.
+    deleted bigint not null
+        -- Rows deleted in it; archived: rows whose active column turned false or null.
+    archived bigint not null
+    truncated boolean not null
+    of_rows bigint
+        -- Rows that the table had before, where that was the reason.
+    most integer not null
+        -- HEARKEN_BRAKE_MAX at the time.
+    released_at timestamp with time zone
+    passed pg_snapshot
+    constraint brakes_pkey PRIMARY KEY (handler)
 
 table hearken.cursors options: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000
     handler text not null

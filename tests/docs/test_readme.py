@@ -68,7 +68,7 @@ async def test_every_command_to_operate_works(database_url: str, stripe: LocalSt
     assert (await program(database_url, "migrate", **_environment(stripe))).code == 0
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("insert into public.spaces (name, capacity, price_per_hour) values ('Blue', 4, 20)")
-    assert len(commands) == 10
+    assert len(commands) == 12
     for arguments in commands:
         result = await program(database_url, *(word.strip('"') for word in arguments), **_environment(stripe))
         assert result.code == 0, f"hearken {' '.join(arguments)}: {result.err or result.out}"

@@ -10,6 +10,7 @@ from datetime import datetime
 import pytest
 
 from tests.support.clock import minutes, stop_clock, ticks, utc
+from tests.support.replays import replay_again
 from tests.support.things import connect
 from worker import Change, Context, Park, Retry
 from worker.actions import Person
@@ -17,7 +18,6 @@ from worker.database import Database
 from worker.events import Filter, find_events
 from worker.pausing import pause, resume
 from worker.registry import Registry
-from worker.replay import Reason, choose_audience, replay
 from worker.settings import Settings
 from worker.testing import Bench, bench
 from worker.ticking import Ticker
@@ -185,8 +185,8 @@ async def test_a_replayed_tick_is_due_when_it_was(stage: Stage) -> None:
     given.take()
     connection, topics = stage.bench.connection, ["tick/newest"]
     events = await find_events(connection, Filter(topics), limit=1)
-    audience = await choose_audience(connection, declared.handlers, (), topics)
-    assert (await replay(connection, events, audience, Reason("me@here"))).handlers == {"newest": 1}
+    ids = [event.id for event in events]
+    assert await replay_again(connection, declared.handlers, "tick/newest", ids) == {"newest": 1}
     await stage.bench.drain()
     assert given.take() == [("newest", [utc("2026-03-01 10:01")])]
 

@@ -17,7 +17,7 @@ from worker.cli.story import tell_story
 from worker.cli.times import moment
 from worker.context import Context
 from worker.database import Connection
-from worker.declaration import Handler
+from worker.declaration import SOURCES, Handler
 from worker.drift import Reconciler, Standing
 from worker.errors import ConfigurationError, HearkenError, UsageError
 from worker.events import known_topics
@@ -25,8 +25,6 @@ from worker.explain import History, read_history
 from worker.keys import read_key
 from worker.outcomes import Outcome
 from worker.registry import Registry
-
-SOURCES = ("tick/", "request/")
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,6 @@ def _draw(headings: Sequence[str], texts: Sequence[Sequence[str]], numeric: Sequ
 
 
 def printable(text: str) -> str:
-    """A key or a document is whatever an application wrote; what would steer the terminal is shown escaped."""
-    return text if text.isprintable() else json.dumps(text)
-
-
-def printable(text: str) -> str:
     """A key, a document or a message is whatever somebody wrote; what would steer the terminal is shown escaped."""
     return text if text.isprintable() else json.dumps(text)
 

@@ -1,0 +1,27 @@
+"""A replay in one chunk, for tests of what comes of it: the command does the same in many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from worker.choice import Choice, count_chosen, take_snapshot
+from worker.database import Connection
+from worker.declaration import Handler
+from worker.events import Filter
+from worker.replay import Reason, append, begin, choose_audience, refuse_unheard
+
+
+async def replay_again(
+    connection: Connection, declared: Mapping[str, Handler], topic: str, ids: Sequence[int], *names: str
+) -> dict[str, int]:
+    """Replay events of a topic for the handlers of these names (or all); returns how many each will be given."""
+    audience = await choose_audience(connection, declared, names, [topic])
+    snapshot = await take_snapshot(connection)
+    choice = Choice(Filter([topic], ids=ids), audience.handlers, audience.named, dead=False, snapshot=snapshot)
+    count = await count_chosen(connection, choice)
+    refuse_unheard(choice, count)
+    run = await begin(connection, choice, Reason("me@here", "it was lost"), {})
+    chunk = await append(connection, run, 0, len(ids))
+    assert chunk is not None
+    assert len(chunk.events) == count.events
+    return count.handlers
