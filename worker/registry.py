@@ -24,6 +24,9 @@ from worker.systems import Check, Diagnosis, Factory, Readiness, Resource, Stand
 if TYPE_CHECKING:
     from worker.drift import Reconciler
 
+if TYPE_CHECKING:
+    from worker.drift import Reconciler
+
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 
 
