@@ -1,0 +1,2 @@
+-- Filled in next: columns that adopted tables lack, constraints, indexes.
+select 1;
