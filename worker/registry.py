@@ -21,6 +21,7 @@ from worker.schedules import scheduled
 from worker.systems import Check, Factory, Readiness, Resource, StandIn, StandInFactory, import_modules
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+Command = TypeVar("Command")
 
 
 class Registry:
@@ -202,7 +203,7 @@ class Registry:
 
         return declare
 
-    def command(self, command: Any) -> Any:
+    def command(self, command: Command) -> Command:
         """Add a click command (or group) of a system to `hearken`."""
         self.commands.append(command)
         return command
