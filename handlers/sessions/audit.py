@@ -20,7 +20,7 @@ on conflict (event_id) do nothing
 """
 
 
-@on("public.invoices", transactional=True)
+@on("public.invoices", ops=("insert", "update", "delete"), transactional=True)
 async def audit_invoice(changes: Sequence[Change], ctx: Context) -> None:
     """Write down what happened to invoices: before, after, when, and by whom."""
     await ctx.transaction.execute(WRITE_DOWN, columns(changes))

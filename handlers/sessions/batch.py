@@ -1,4 +1,4 @@
-"""A batch of events as arrays, one per column, for a statement that unnests them. JSON goes to Postgres unread."""
+"""What these handlers do alike: events as arrays for a statement that unnests them, purchases locked and cleared."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import json
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
-from worker import Change, Context, Park
+from worker import Change, Context
 
 SAY_WHO: LiteralString = "select set_config('hearken.note', %s, true)"
+# In the order in which everybody locks them, so that nobody waits for one who waits.
+LOCK: LiteralString = "select from public.purchases where id = any(%s) order by id for no key update"
+# See 0001: a row that is seen here stands for a change that is seen too.
+CLEAR: LiteralString = """
+delete from public.session_suspects x
+where x.purchase_id = any(%(purchases)s)
+  and not exists (select from public.session_disagreements d
+                  where d.purchase_id = any(%(purchases)s) and d.purchase_id = x.purchase_id)
+"""
 
 
 def columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
-    """The events of a batch by column. A replay is the event it repeats, so that it is not written down twice.
-
-    Raises Park when the table was truncated: then no event says which rows there were.
-    """
-    if any(change.key is None for change in changes):
-        raise Park("the table was truncated: mend by hand what belonged to its rows, then skip this event")
+    """The events of a batch by column; JSON is passed on unread. A replay counts as the event that it repeats."""
     return {
         "id": [change.replay_of or change.id for change in changes],
         "at": [change.at for change in changes],
@@ -32,3 +36,13 @@ def columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
 async def say_who(ctx: Context, why: str) -> None:
     """Let what this handler writes from here on be known as its doing, wherever it is written down who did what."""
     await ctx.transaction.execute(SAY_WHO, (json.dumps({"by": ctx.handler, "why": why}),))
+
+
+async def lock(ctx: Context, purchases: Sequence[int]) -> None:
+    """Wait for whoever else is at these purchases; what is read afterwards stays so."""
+    await ctx.transaction.execute(LOCK, (purchases,))
+
+
+async def clear(ctx: Context, purchases: Sequence[int]) -> None:
+    """Those of the purchases that agree with their session need no longer be looked at for mismatches."""
+    await ctx.transaction.execute(CLEAR, {"purchases": purchases})

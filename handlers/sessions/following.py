@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import LiteralString
 
-from handlers.sessions.batch import columns
+from handlers.sessions.batch import clear, columns, lock, say_who
 from worker import Change, Context, on
 
-# Of a purchase's sessions the live one counts, else the newest. One that was deleted while it lived was cancelled.
-FOLLOW: LiteralString = """
+# Returns the purchases of the sessions. The snapshots of a backfill are no changes.
+WRITE_DOWN: LiteralString = """
 with events as materialized (
     select e.*, (coalesce(e.new, e.old) ->> 'purchase_id')::bigint as purchase_id
     from unnest(%(id)s::bigint[], %(at)s::timestamptz[], %(op)s::text[], %(key)s::bigint[],
@@ -23,23 +23,30 @@ told as (
     select e.id, e.key, e.purchase_id, e.op, coalesce(e.note ->> 'by', 'application'), e.old, e.new, e.at
     from events e where e.op <> 'snapshot'
     order by e.id
-    on conflict (event_id) do nothing),
-now as (
-    select p.id, p.session_status as was, s.status
-    from (select distinct purchase_id from events) e
-    join public.purchases p on p.id = e.purchase_id
-    left join lateral (
-        select s.status from public.active_game_sessions_v2 s where s.purchase_id = p.id
-        order by s.status in ('ready', 'active', 'paused') desc, s.id desc limit 1) s on true)
-update public.purchases p set session_status = coalesce(now.status, 'cancelled'), updated_at = now()
-from now
-where p.id = now.id
-  and case when now.status is null then now.was in ('ready', 'active', 'paused')
-           else p.session_status is distinct from now.status end
+    on conflict (event_id) do nothing)
+select array_agg(distinct purchase_id) as purchases from events
+"""
+FOLLOW: LiteralString = """
+update public.purchases p set session_status = d.due, updated_at = (select public.sessions_clock())
+from public.session_disagreements d
+where d.purchase_id = any(%(purchases)s) and p.id = any(%(purchases)s) and p.id = d.purchase_id
+"""
+# Its session is over, or was deleted.
+USE_UP: LiteralString = """
+update public.invoices i set status = 'used', updated_at = (select public.sessions_clock())
+where i.purchase_id = any(%(purchases)s) and i.status = 'active'
+  and not exists (select from public.active_game_sessions_v2 s
+                  where s.purchase_id = i.purchase_id and s.status in ('ready', 'active', 'paused'))
 """
 
 
-@on("public.active_game_sessions_v2", watch=("status",), transactional=True)
+@on("public.active_game_sessions_v2", watch=("status",), ops=("insert", "update", "delete"), transactional=True)
 async def follow_session(changes: Sequence[Change], ctx: Context) -> None:
     """Let purchases have the status of their session, and write down what happened to it."""
-    await ctx.transaction.execute(FOLLOW, columns(changes))
+    row = await (await ctx.transaction.execute(WRITE_DOWN, columns(changes))).fetchone()
+    purchases: list[int] = row["purchases"] if row is not None else []
+    await say_who(ctx, "its session")
+    await lock(ctx, purchases)
+    for statement in (FOLLOW, USE_UP):
+        await ctx.transaction.execute(statement, {"purchases": purchases})
+    await clear(ctx, purchases)

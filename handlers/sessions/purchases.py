@@ -1,7 +1,6 @@
 """public.purchases → invoices: what is paid has an invoice, what is paid back has no playing time.
 
-The rows are read as they are now; an event only says which. Refunding first closes the invoice, so that a scan at the
-same moment is either refused, or over and seen by the statement that cancels sessions.
+The rows are read as they are now; an event only says which.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import LiteralString
 
-from handlers.sessions.batch import say_who
+from handlers.sessions.batch import clear, lock, say_who
 from worker import Change, Context, Park, on
 
 WITHOUT_MINUTES: LiteralString = """
@@ -22,53 +21,51 @@ limit 1
 INVOICE: LiteralString = """
 insert into public.invoices (purchase_id, number, qr_content, expires_at)
 select p.id, n.number, n.number || '-' || upper(replace(gen_random_uuid()::text, '-', '')),
-       greatest(now(), p.scheduled_for) + interval '60 days'
+       greatest(public.sessions_clock(), p.scheduled_for) + interval '60 days'
 from public.purchases p
 cross join lateral (
     select 'INV-' || to_char(p.created_at at time zone 'UTC', 'YYYY') || '-' || lpad(p.id::text, 6, '0')) n (number)
 where p.id = any(%s) and p.payment_status = 'completed'
   and not exists (select from public.invoices i where i.purchase_id = p.id)
 order by p.id
-on conflict do nothing
+on conflict (purchase_id) do nothing
 """
 WAIT: LiteralString = """
-update public.purchases p set session_status = n.status, updated_at = now()
+update public.purchases p set session_status = n.status, updated_at = (select public.sessions_clock())
 from public.purchases o
 cross join lateral (
     select case when o.scheduled_for > public.sessions_clock() then 'reserved' else 'pending' end) n (status)
 where p.id = any(%s) and o.id = p.id and p.payment_status = 'completed'
-  and coalesce(p.session_status, '') in ('', 'pending', 'reserved') and p.session_status is distinct from n.status
+  and coalesce(p.session_status, 'pending') in ('pending', 'reserved') and p.session_status is distinct from n.status
   and not exists (select from public.active_game_sessions_v2 s where s.purchase_id = p.id)
 """
-# Refunded first the invoice, then what its scan may have made: see above.
 CLOSE: LiteralString = """
-update public.invoices i set status = 'cancelled', updated_at = now()
+update public.invoices i set status = 'cancelled', updated_at = (select public.sessions_clock())
 from public.purchases p
-where p.id = any(%s) and p.payment_status in ('refunded', 'cancelled', 'failed') and i.purchase_id = p.id
-  and i.status in ('pending', 'active')
+where p.id = any(%s) and p.payment_status = 'refunded' and i.purchase_id = p.id and i.status in ('pending', 'active')
 """
 CANCEL: LiteralString = """
 select public.cancel_session(s.id) from (
     select s.id from public.active_game_sessions_v2 s join public.purchases p on p.id = s.purchase_id
-    where p.id = any(%s) and p.payment_status in ('refunded', 'cancelled', 'failed')
-      and s.status in ('ready', 'active', 'paused')
+    where p.id = any(%s) and p.payment_status = 'refunded' and s.status in ('ready', 'active', 'paused')
     order by s.id for update of s) s
 """
 GIVE_UP: LiteralString = """
-update public.purchases p set session_status = 'cancelled', updated_at = now()
-where p.id = any(%s) and p.payment_status in ('refunded', 'cancelled', 'failed')
-  and p.session_status in ('pending', 'reserved')
+update public.purchases p set session_status = 'cancelled', updated_at = (select public.sessions_clock())
+where p.id = any(%s) and p.payment_status = 'refunded'
+  and coalesce(p.session_status, 'pending') in ('pending', 'reserved')
 """
 
 
 @on("public.purchases", watch=("payment_status", "scheduled_for"), ops=("insert", "update"), transactional=True)
 async def complete_purchase(changes: Sequence[Change], ctx: Context) -> None:
-    """Give what is paid its invoice, and what is paid back an end."""
+    """Give what is paid its invoice, and put an end to what is paid back."""
     keys = sorted({int(change.key) for change in changes if change.key is not None})
+    await lock(ctx, keys)
     if await (await ctx.transaction.execute(WITHOUT_MINUTES, (keys,))).fetchone() is not None:
         raise Park(
-            "paid, but its package has no minutes: set purchases.minutes and retry this event, or refund it and skip "
-            "this event"
+            "paid, but the package has no minutes: set minutes of the purchase and retry this event, or refund the "
+            "purchase and skip this event"
         )
     await say_who(ctx, "paid")
     for statement in (INVOICE, WAIT):
@@ -76,3 +73,4 @@ async def complete_purchase(changes: Sequence[Change], ctx: Context) -> None:
     await say_who(ctx, "refunded")
     for statement in (CLOSE, CANCEL, GIVE_UP):
         await ctx.transaction.execute(statement, (keys,))
+    await clear(ctx, keys)

@@ -10,7 +10,9 @@ from psycopg.rows import dict_row
 from pydantic import BaseModel
 
 OVERVIEW: LiteralString = """
-select * from public.purchase_session_overview order by purchase_id desc limit %(limit)s
+select * from public.purchase_session_overview
+where purchase_id = any(array(select id from public.purchases order by id desc limit %(limit)s))
+order by purchase_id desc
 """
 MISMATCHES: LiteralString = """
 select * from public.purchase_session_overview where sync_status = 'MISMATCH' order by purchase_id desc limit %(limit)s
