@@ -1,10 +1,10 @@
-"""What these handlers do alike: events as arrays for a statement that unnests them, purchases locked and cleared."""
+"""What these handlers do alike: events as JSON that Postgres takes apart, purchases locked and cleared."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, LiteralString
+from typing import LiteralString
 
 from worker import Change, Context
 
@@ -20,17 +20,19 @@ where x.purchase_id = any(%(purchases)s)
 """
 
 
-def columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
-    """The events of a batch by column; JSON is passed on unread. A replay counts as the event that it repeats."""
-    return {
-        "id": [change.replay_of or change.id for change in changes],
-        "at": [change.at for change in changes],
-        "op": [change.op for change in changes],
-        "key": [change.key for change in changes],
-        "old": [change.old_json for change in changes],
-        "new": [change.new_json for change in changes],
-        "note": [change.note_json for change in changes],
-    }
+def records(changes: Sequence[Change]) -> str:
+    """The events of a batch as one JSON array, for `jsonb_to_recordset`: their own JSON is in it as it was captured.
+
+    A replay counts as the event that it repeats.
+    """
+    return "[" + ",".join(map(_record, changes)) + "]"
+
+
+def _record(change: Change) -> str:
+    return (
+        f'{{"id":{change.replay_of or change.id},"at":"{change.at.isoformat()}","op":"{change.op}","key":{change.key},'
+        f'"old":{change.old_json or "null"},"new":{change.new_json or "null"},"note":{change.note_json or "null"}}}'
+    )
 
 
 async def say_who(ctx: Context, why: str) -> None:

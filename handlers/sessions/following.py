@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import LiteralString
 
-from handlers.sessions.batch import clear, columns, lock, say_who
+from handlers.sessions.batch import clear, lock, records, say_who
 from worker import Change, Context, on
 
 # Returns the purchases of the sessions. The snapshots of a backfill are no changes.
 WRITE_DOWN: LiteralString = """
 with events as materialized (
     select e.*, (coalesce(e.new, e.old) ->> 'purchase_id')::bigint as purchase_id
-    from unnest(%(id)s::bigint[], %(at)s::timestamptz[], %(op)s::text[], %(key)s::bigint[],
-                %(old)s::jsonb[], %(new)s::jsonb[], %(note)s::jsonb[]) as e (id, at, op, key, old, new, note)),
+    from jsonb_to_recordset(%s)
+         as e (id bigint, at timestamptz, op text, key bigint, old jsonb, new jsonb, note jsonb)),
 told as (
     insert into public.session_events (event_id, session_id, purchase_id, what, "by", before, after, created_at)
     select e.id, e.key, e.purchase_id, e.op, coalesce(e.note ->> 'by', 'application'), e.old, e.new, e.at
@@ -43,7 +43,7 @@ where i.purchase_id = any(%(purchases)s) and i.status = 'active'
 @on("public.active_game_sessions_v2", watch=("status",), ops=("insert", "update", "delete"), transactional=True)
 async def follow_session(changes: Sequence[Change], ctx: Context) -> None:
     """Let purchases have the status of their session, and write down what happened to it."""
-    row = await (await ctx.transaction.execute(WRITE_DOWN, columns(changes))).fetchone()
+    row = await (await ctx.transaction.execute(WRITE_DOWN, (records(changes),))).fetchone()
     purchases: list[int] = row["purchases"] if row is not None else []
     await say_who(ctx, "its session")
     await lock(ctx, purchases)
