@@ -21,9 +21,9 @@ from worker.registry import command
 SHOWN = {
     "purchase": "purchase_id",
     "paid": "payment_status",
-    "says": "session_status",
+    "says": "purchase_session_status",
     "session": "session_id",
-    "is": "actual_session_status",
+    "is": "session_status",
     "sync": "sync_status",
 }
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
