@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("drain", "latency", "writers", "memory", "stripe", "packages")
+NAMES = ("drain", "latency", "writers", "memory", "stripe", "packages", "sessions")
 
 
 def main(wanted: list[str]) -> None:

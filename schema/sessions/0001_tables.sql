@@ -39,8 +39,7 @@ create table if not exists public.active_game_sessions_v2 (
     started_at        timestamptz,
     last_countdown_at timestamptz,
     paused_at         timestamptz,
-    ended_at          timestamptz,
-    updated_at        timestamptz not null default now()
+    ended_at          timestamptz
 );
 
 -- What happened to sessions and to invoices: written once. There are no foreign keys: what happened to a row stays

@@ -68,8 +68,7 @@ alter table public.active_game_sessions_v2
     add column if not exists started_at timestamptz,
     add column if not exists last_countdown_at timestamptz,
     add column if not exists paused_at timestamptz,
-    add column if not exists ended_at timestamptz,
-    add column if not exists updated_at timestamptz not null default now();
+    add column if not exists ended_at timestamptz;
 alter table public.session_events
     add column if not exists purchase_id bigint,
     add column if not exists what text collate "C" not null default 'adopt',

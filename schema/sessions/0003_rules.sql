@@ -93,7 +93,6 @@ declare
     present timestamptz := public.sessions_clock();
     played integer;
 begin
-    new.updated_at := present;
     if old.status = 'active' then
         played := least(public.sessions_whole_minutes(old.last_countdown_at, present), old.minutes_total - old.minutes_used);
         new.minutes_used := old.minutes_used + played;

@@ -23,8 +23,8 @@ begin
         return its_session;
     end if;
     perform public.sessions_check_invoice(invoice, purchase, its_session);
-    insert into public.active_game_sessions_v2 (purchase_id, status, minutes_total, created_at, updated_at)
-    values (purchase.id, 'ready', purchase.minutes, public.sessions_clock(), public.sessions_clock())
+    insert into public.active_game_sessions_v2 (purchase_id, status, minutes_total, created_at)
+    values (purchase.id, 'ready', purchase.minutes, public.sessions_clock())
     returning * into its_session;
     update public.invoices i set status = 'active', updated_at = public.sessions_clock() where i.id = invoice.id;
     return its_session;
@@ -115,21 +115,19 @@ declare
 begin
     perform pg_advisory_xact_lock(hashtextextended('public.countdown_active_sessions', 0));
     present := public.sessions_clock();
-    with changed as (
-        update public.active_game_sessions_v2 s
-        set minutes_used = least(s.minutes_total,
-                s.minutes_used + public.sessions_whole_minutes(s.last_countdown_at, present)),
-            last_countdown_at = s.last_countdown_at + make_interval(mins => least(s.minutes_total - s.minutes_used,
-                public.sessions_whole_minutes(s.last_countdown_at, present))),
-            status = case when s.minutes_used + public.sessions_whole_minutes(s.last_countdown_at, present)
-                          >= s.minutes_total then 'completed' else s.status end,
-            ended_at = case when s.minutes_used + public.sessions_whole_minutes(s.last_countdown_at, present)
-                            >= s.minutes_total
-                            then s.last_countdown_at + make_interval(mins => s.minutes_total - s.minutes_used) end,
-            updated_at = present
-        where s.status = 'active' and s.last_countdown_at <= present - interval '1 minute'
-        returning s.status)
-    select count(*), count(*) filter (where status = 'completed') into counted, ended from changed;
+    update public.active_game_sessions_v2 s
+    set status = 'completed', minutes_used = s.minutes_total,
+        ended_at = s.last_countdown_at + make_interval(mins => s.minutes_total - s.minutes_used)
+    where s.status = 'active'
+      and s.last_countdown_at + make_interval(mins => s.minutes_total - s.minutes_used) <= present;
+    get diagnostics ended = row_count;
+    update public.active_game_sessions_v2 s
+    set minutes_used = s.minutes_used + public.sessions_whole_minutes(s.last_countdown_at, present),
+        last_countdown_at = s.last_countdown_at
+            + make_interval(mins => public.sessions_whole_minutes(s.last_countdown_at, present))
+    where s.status = 'active' and s.last_countdown_at <= present - interval '1 minute';
+    get diagnostics counted = row_count;
+    counted := counted + ended;
     update public.purchases p set session_status = 'pending', updated_at = present
     where p.session_status = 'reserved' and p.scheduled_for <= present;
     get diagnostics due = row_count;

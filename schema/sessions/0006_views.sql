@@ -12,8 +12,8 @@ with out_of_step as materialized (
     from public.session_disagreements d
     where d.purchase_id in (select x.purchase_id from public.session_suspects x)
 )
-select p.id as purchase_id, p.user_id, p.package_name, p.payment_status, p.session_status,
-       s.id as session_id, s.status as actual_session_status, s.minutes_total, s.minutes_used, s.minutes_remaining,
+select p.id as purchase_id, p.user_id, p.package_name, p.payment_status, p.session_status as purchase_session_status,
+       s.id as session_id, s.status as session_status, s.minutes_total, s.minutes_used, s.minutes_remaining,
        'MISMATCH' as sync_status, p.created_at
 from out_of_step o join public.purchases p on p.id = o.purchase_id
 left join public.active_game_sessions_v2 s on s.id = o.session_id
