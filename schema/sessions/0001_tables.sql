@@ -77,25 +77,3 @@ create table public.session_suspects (
     since       timestamptz not null default now()
 );
 create index session_suspects_purchase on public.session_suspects (purchase_id);
-
-comment on table public.purchases is 'What was bought. session_status is a copy that follow_session keeps.';
-comment on column public.purchases.amount_cents is 'In minor units of the currency.';
-comment on column public.purchases.minutes is 'Minutes bought; null or 0: a package without playing time, which gets no session.';
-comment on column public.purchases.session_status is
-    'Null until paid; pending or reserved until the invoice is scanned; from then on the status of the session.';
-comment on column public.purchases.scheduled_for is 'Reserved for this time: until then the invoice cannot be scanned.';
-comment on table public.invoices is 'One for each paid purchase; scanning its code makes the session.';
-comment on column public.invoices.status is
-    'pending: not scanned yet; active: scanned, its session lives; used, expired or cancelled: over.';
-comment on column public.invoices.expires_at is 'From then on it cannot be scanned; null: never.';
-comment on table public.active_game_sessions_v2 is 'Playing time, counted down by the minute; at most one live session per purchase.';
-comment on column public.active_game_sessions_v2.last_countdown_at is 'Up to here minutes_used has been counted.';
-comment on table public.session_events is 'Append-only: what happened to each session, when (created_at), by whom.';
-comment on table public.invoice_audit_log is 'Append-only: what happened to each invoice, when (created_at), by whom.';
-comment on column public.session_events.what is 'insert, update or delete (as in the log), or adopt, when a migration mended the row.';
-comment on column public.session_events.before is 'update: former values of what changed; delete: the whole row.';
-comment on column public.session_events.after is 'The row as it then was; null for delete.';
-comment on column public.invoice_audit_log.what is 'insert, update or delete, as in the log.';
-comment on column public.invoice_audit_log.before is 'update: former values of what changed; delete: the whole row.';
-comment on column public.invoice_audit_log.after is 'The row as it then was; null for delete.';
-comment on table public.session_suspects is 'Where to look for purchases that disagree with their session.';

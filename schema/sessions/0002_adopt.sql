@@ -19,6 +19,18 @@ begin
         raise exception 'tables of the arcade exist but lack columns: %', missing
             using hint = 'Add or rename them, for example: alter table public.invoices rename invoice_number to number.';
     end if;
+    select string_agg(format('%s.%s is of type %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod)), ', '
+                      order by c.relname, a.attname) into missing
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    where c.oid in ('public.purchases'::regclass, 'public.invoices'::regclass, 'public.active_game_sessions_v2'::regclass)
+      and case when a.attname in ('id', 'purchase_id') then a.atttypid not in ('int4'::regtype, 'int8'::regtype)
+               when a.attname in ('status', 'payment_status', 'session_status')
+                   then a.atttypid not in ('text'::regtype, 'varchar'::regtype)
+               else false end;
+    if missing is not null then
+        raise exception 'columns of the arcade are neither integers nor text: %', missing
+            using hint = 'For example: alter table public.purchases alter session_status type text.';
+    end if;
     select string_agg(w.tab, ', ') into missing
     from (values ('purchases'), ('invoices'), ('active_game_sessions_v2'), ('session_events'), ('invoice_audit_log')) w (tab)
     where not exists (select from pg_index join pg_attribute on attrelid = indrelid and attname = 'id'
@@ -85,6 +97,10 @@ alter table public.invoice_audit_log
     add column if not exists after jsonb,
     add column if not exists event_id bigint,
     add column if not exists created_at timestamptz not null default now();
+alter table public.purchases alter column payment_status set default 'pending';
+alter table public.invoices alter column status set default 'pending';
+alter table public.active_game_sessions_v2 alter column status set default 'ready',
+    alter column minutes_used set default 0;
 alter table public.session_events alter column what drop default;
 alter table public.invoice_audit_log alter column what drop default;
 
@@ -197,3 +213,25 @@ create index if not exists session_events_created on public.session_events (crea
 create unique index if not exists invoice_audit_log_event on public.invoice_audit_log (event_id);
 create index if not exists invoice_audit_log_invoice on public.invoice_audit_log (invoice_id, id);
 create index if not exists invoice_audit_log_created on public.invoice_audit_log (created_at);
+
+comment on table public.purchases is 'What was bought. session_status is a copy that follow_session keeps.';
+comment on column public.purchases.amount_cents is 'In minor units of the currency.';
+comment on column public.purchases.minutes is 'Minutes bought; null or 0: a package without playing time, which gets no session.';
+comment on column public.purchases.session_status is
+    'Null until paid; pending or reserved until the invoice is scanned; from then on the status of the session.';
+comment on column public.purchases.scheduled_for is 'Reserved for this time: until then the invoice cannot be scanned.';
+comment on table public.invoices is 'One for each paid purchase; scanning its code makes the session.';
+comment on column public.invoices.status is
+    'pending: not scanned yet; active: scanned, its session lives; used, expired or cancelled: over.';
+comment on column public.invoices.expires_at is 'From then on it cannot be scanned; null: never.';
+comment on table public.active_game_sessions_v2 is 'Playing time, counted down by the minute; at most one live session per purchase.';
+comment on column public.active_game_sessions_v2.last_countdown_at is 'Up to here minutes_used has been counted.';
+comment on table public.session_events is 'Append-only: what happened to each session, when (created_at), by whom.';
+comment on table public.invoice_audit_log is 'Append-only: what happened to each invoice, when (created_at), by whom.';
+comment on column public.session_events.what is 'insert, update or delete (as in the log), or adopt, when a migration mended the row.';
+comment on column public.session_events.before is 'update: former values of what changed; delete: the whole row.';
+comment on column public.session_events.after is 'The row as it then was; null for delete.';
+comment on column public.invoice_audit_log.what is 'insert, update or delete, as in the log.';
+comment on column public.invoice_audit_log.before is 'update: former values of what changed; delete: the whole row.';
+comment on column public.invoice_audit_log.after is 'The row as it then was; null for delete.';
+comment on table public.session_suspects is 'Where to look for purchases that disagree with their session.';
