@@ -5,25 +5,28 @@
 --   NO_SESSION  it has none
 --   SYNCING     it does not yet: follow_session is still to be told (see sessions_underway)
 --   MISMATCH    it does not, and nothing is on its way: sync_purchase_session_status() mends it
--- Each in a part of its own with a constant, so that asking for mismatches reads only the suspects.
+-- Each in a part of its own with a constant, so that asking for mismatches reads only the suspects; and each of these is
+-- looked up by itself (offset 0), since after a busy hour nobody knows how many there are.
 create view public.purchase_session_overview as
 with out_of_step as materialized (
-    select d.*, d.purchase_id in (select public.sessions_underway()) as underway
-    from public.session_disagreements d
-    where d.purchase_id in (select x.purchase_id from public.session_suspects x)
+    select p.id as purchase_id, p.user_id, p.package_name, p.payment_status, p.session_status as purchase_session_status,
+           s.id as session_id, s.status as session_status, s.minutes_total, s.minutes_used, s.minutes_remaining,
+           p.created_at, p.id in (select public.sessions_underway()) as underway
+    from (select distinct x.purchase_id from public.session_suspects x) x
+    cross join lateral (
+        select * from public.session_disagreements d where d.purchase_id = x.purchase_id offset 0) d
+    cross join lateral (select * from public.purchases p where p.id = d.purchase_id offset 0) p
+    left join lateral (
+        select * from public.active_game_sessions_v2 s where s.id = d.session_id offset 0) s on true
 )
-select p.id as purchase_id, p.user_id, p.package_name, p.payment_status, p.session_status as purchase_session_status,
-       s.id as session_id, s.status as session_status, s.minutes_total, s.minutes_used, s.minutes_remaining,
-       'MISMATCH' as sync_status, p.created_at
-from out_of_step o join public.purchases p on p.id = o.purchase_id
-left join public.active_game_sessions_v2 s on s.id = o.session_id
-where not o.underway
+select o.purchase_id, o.user_id, o.package_name, o.payment_status, o.purchase_session_status,
+       o.session_id, o.session_status, o.minutes_total, o.minutes_used, o.minutes_remaining,
+       'MISMATCH' as sync_status, o.created_at
+from out_of_step o where not o.underway
 union all
-select p.id, p.user_id, p.package_name, p.payment_status, p.session_status,
-       s.id, s.status, s.minutes_total, s.minutes_used, s.minutes_remaining, 'SYNCING', p.created_at
-from out_of_step o join public.purchases p on p.id = o.purchase_id
-left join public.active_game_sessions_v2 s on s.id = o.session_id
-where o.underway
+select o.purchase_id, o.user_id, o.package_name, o.payment_status, o.purchase_session_status,
+       o.session_id, o.session_status, o.minutes_total, o.minutes_used, o.minutes_remaining, 'SYNCING', o.created_at
+from out_of_step o where o.underway
 union all
 select p.id, p.user_id, p.package_name, p.payment_status, p.session_status,
        s.id, s.status, s.minutes_total, s.minutes_used, s.minutes_remaining, 'SYNCED', p.created_at

