@@ -10,7 +10,8 @@ language sql immutable
 return greatest(floor(extract(epoch from until - since) / 60), 0)::integer;
 
 -- Every change says who made it: the role of the session where the application has not put a "by" into hearken.note.
--- It is kept in the event, since the handlers that write it down have a session of their own.
+-- It is kept in the event, since the handlers that write it down have a session of their own; and it holds to the end
+-- of the transaction, so what else the transaction does says so too.
 create function public.sessions_say_who() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$

@@ -34,12 +34,13 @@ ROWS = """
 insert into purchases (user_id, package_name, price, payment_status, session_status) values
     (1, 'in step', 5, 'completed', 'active'), (1, 'out of step', 5, 'completed', 'ready'),
     (2, 'twice', 5, 'completed', 'paused'), (2, 'gone', 5, 'completed', 'active'),
-    (3, 'unpaid', 5, 'pending', null), (3, 'over', 5, 'completed', 'completed');
+    (3, 'unpaid', 5, 'pending', null), (3, 'over', 5, 'completed', 'completed'),
+    (4, 'too much', 5, 'completed', 'ready');
 insert into invoices (purchase_id, number, qr_content, status) select id, 'F' || id, 'Q' || id, 'active' from purchases;
 insert into active_game_sessions_v2 values
     (10, 1, 'active', 60, 10, 50, now()), (11, 2, 'completed', 60, 60, 0, now()),
     (12, 3, 'ready', 60, 0, 60, null), (13, 3, 'active', 60, 90, -30, null), (14, 3, 'paused', 60, null, 60, now()),
-    (15, 6, 'completed', 60, 60, 0, now());
+    (15, 6, 'completed', 60, 60, 0, now()), (16, 7, 'ready', 60, 70, -10, null);
 insert into session_events (session_id, event_type) values (10, 'old');
 """
 COLUMNS = """
@@ -66,14 +67,14 @@ async def test_rows_out_of_step_are_shown_and_mended(empty_database_url: str) ->
     async with seeded(empty_database_url) as arcade:
         await apply(arcade.connection)
         seen = await arcade.sync_status()
-        assert [seen[purchase] for purchase in range(1, 7)] == [
-            *("SYNCED", "MISMATCH", "MISMATCH", "MISMATCH", "NO_SESSION", "SYNCED")
+        assert [seen[purchase] for purchase in range(1, 8)] == [
+            *("SYNCED", "MISMATCH", "MISMATCH", "MISMATCH", "NO_SESSION", "SYNCED", "SYNCED")
         ]
         assert await arcade.value("select sync_purchase_session_status()") == 3
         assert "MISMATCH" not in (await arcade.sync_status()).values()
         rows = await arcade.rows("select session_status from purchases order by id")
         statuses = [row["session_status"] for row in rows]
-        assert statuses == ["active", "completed", "active", "cancelled", None, "completed"]
+        assert statuses == ["active", "completed", "active", "cancelled", None, "completed", "ready"]
         assert await arcade.value("select sync_purchase_session_status()") == 0
 
 
@@ -90,9 +91,10 @@ async def test_of_several_live_sessions_the_furthest_stays(empty_database_url: s
             13: ("active", 60),
             14: ("cancelled", 0),
             15: ("completed", 60),
+            16: ("ready", 60),
         }
         told = await arcade.rows("select * from session_events where \"by\" = 'hearken migrate' order by session_id")
-        assert [row["session_id"] for row in told] == [10, 12, 13, 14]
+        assert [row["session_id"] for row in told] == [10, 12, 13, 14, 16]
         for row in told:
             was = before[row["session_id"]]
             assert {c: row["before"][c] for c in ("status", "minutes_used")} == {
@@ -110,7 +112,7 @@ async def test_adopted_sessions_go_on(empty_database_url: str) -> None:
             "insert into purchases (user_id, minutes, payment_status) values (9, 60, 'completed') returning id"
         )
         number = await arcade.invoice(purchase)
-        assert (await arcade.call("activate_invoice", number))["id"] == 16
+        assert (await arcade.call("activate_invoice", number))["id"] == 17
         assert await arcade.value("select event_type from session_events where event_type is not null") == "old"
         assert await arcade.rows("select from pg_trigger where tgname ~ '^(sync_session|after_purchase)'") == []
         with pytest.raises(errors.CheckViolation):
@@ -157,7 +159,7 @@ async def test_what_cannot_be_guessed_is_refused(empty_database_url: str, change
             await apply(arcade.connection)
         assert named in str(refused.value)
         assert await arcade.rows(COLUMNS) == before
-        assert await arcade.value("select count(*) from active_game_sessions_v2") == 6
+        assert await arcade.value("select count(*) from active_game_sessions_v2") == 7
 
 
 async def test_adopting_is_done_once(empty_database_url: str) -> None:

@@ -91,13 +91,11 @@ async def test_what_no_trigger_has_seen_is_mended_too(database_url: str) -> None
     """The sync looks at every purchase; and a replica's triggers do see."""
     async with open_arcade(database_url) as arcade:
         unseen, replicated = [await arcade.purchase() for _ in range(2)]
-        await arcade.rows("alter table purchases disable trigger all")
-        await arcade.rows("update purchases set session_status = 'active' where id = %s", unseen)
-        await arcade.rows("alter table purchases enable trigger all")
-        await arcade.rows("alter table purchases enable always trigger sessions_suspect_update")
         async with arcade.connection.transaction():
             await arcade.rows("set local session_replication_role = replica")
             await arcade.rows("update purchases set session_status = 'active' where id = %s", replicated)
+        await arcade.rows("alter table purchases disable trigger all")
+        await arcade.rows("update purchases set session_status = 'active' where id = %s", unseen)
         assert (await arcade.sync_status())[replicated] == "MISMATCH"
         assert await arcade.value("select sync_purchase_session_status()") == 2
 
