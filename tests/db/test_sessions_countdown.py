@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.arcade import Arcade, another, open_arcade
 
+WAITS_FIRST = "select count(*) from pg_locks where not granted and locktype = 'advisory'"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -95,15 +96,16 @@ async def test_a_pause_after_the_end_completes(database_url: str) -> None:
 
 
 async def test_two_countdowns_at_once_count_once(database_url: str) -> None:
-    """The second waits for the first, and finds nothing left."""
+    """The second waits before it takes any row (else each could wait for the other), and finds nothing left."""
     async with open_arcade(database_url) as arcade, another(database_url) as other:
         sessions = [await arcade.session("active", minutes) for minutes in (1, 60)]
         await arcade.later(61)
         async with arcade.connection.transaction():
             assert await count(arcade) == (2, 1, 0)
             second = asyncio.create_task(count(other))
-            while not await arcade.value("select count(*) from pg_locks where not granted"):
-                await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                while not await arcade.value(WAITS_FIRST):
+                    await asyncio.sleep(0)
         assert await second == (0, 0, 0)
         assert [await used(arcade, session) for session in sessions] == [1, 1]
 
