@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, LiteralString
 
-from handlers.sessions import audit, audit_invoice, batch, complete_purchase, following, purchases
+from handlers.sessions import audit, audit_invoice, batch, complete_purchase, completing, following
 from handlers.sessions import follow_session as handler
 from tests.support.plans import Cost, Parameters, measure, prepare
 from worker.database import Connection, Database
@@ -53,12 +53,12 @@ CASES: dict[str, tuple[LiteralString, Parameters]] = {
     "follow": (following.FOLLOW, NAMED),
     "use up": (following.USE_UP, NAMED),
     "write invoices down": (audit.WRITE_DOWN, (EVENTS,)),
-    "without minutes": (purchases.WITHOUT_MINUTES, (FEW,)),
-    "invoice": (purchases.INVOICE, (FEW,)),
-    "wait": (purchases.WAIT, (FEW,)),
-    "close": (purchases.CLOSE, (FEW,)),
-    "cancel": (purchases.CANCEL, (FEW,)),
-    "give up": (purchases.GIVE_UP, (FEW,)),
+    "without minutes": (completing.WITHOUT_MINUTES, (FEW,)),
+    "invoice": (completing.INVOICE, (FEW,)),
+    "wait": (completing.WAIT, (FEW,)),
+    "close": (completing.CLOSE, (FEW,)),
+    "cancel": (completing.CANCEL, (FEW,)),
+    "give up": (completing.GIVE_UP, (FEW,)),
 }
 # Pages: some tens for each of a hundred rows, whatever is written included.
 ALLOWED = 6000
