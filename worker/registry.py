@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worker.drift import Reconciler
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+Command = TypeVar("Command")
 
 
 class Registry:
@@ -211,7 +212,7 @@ class Registry:
 
         return declare
 
-    def command(self, command: Any) -> Any:
+    def command(self, command: Command) -> Command:
         """Add a click command (or group) of a system to `hearken`."""
         self.commands.append(command)
         return command

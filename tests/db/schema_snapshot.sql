@@ -261,6 +261,66 @@ table hearken.stripe_account
     constraint stripe_account_only_row_check CHECK (only_row)
     constraint stripe_account_pkey PRIMARY KEY (only_row)
 
+table public.active_game_sessions_v2 options: fillfactor=70
+        -- Playing time, counted down by the minute; at most one live session per purchase.
+    id bigint not null generated as identity
+    purchase_id bigint not null
+    status text collate "C" not null default 'ready'::text
+    minutes_total integer not null
+    minutes_used integer not null default 0
+    minutes_remaining integer default (minutes_total - minutes_used)
+    created_at timestamp with time zone not null default now()
+    started_at timestamp with time zone
+    last_countdown_at timestamp with time zone
+        -- Up to here minutes_used has been counted.
+    paused_at timestamp with time zone
+    ended_at timestamp with time zone
+    constraint active_game_sessions_v2_minutes CHECK (((minutes_total IS NOT NULL) AND (minutes_used IS NOT NULL) AND ((minutes_used >= 0) AND (minutes_used <= minutes_total))))
+    constraint active_game_sessions_v2_pkey PRIMARY KEY (id)
+    constraint active_game_sessions_v2_purchase FOREIGN KEY (purchase_id) REFERENCES purchases(id)
+    constraint active_game_sessions_v2_status CHECK ((status = ANY (ARRAY['ready'::text, 'active'::text, 'paused'::text, 'completed'::text, 'expired'::text, 'cancelled'::text])))
+    CREATE INDEX active_game_sessions_v2_purchase ON public.active_game_sessions_v2 USING btree (purchase_id, id)
+    CREATE UNIQUE INDEX active_game_sessions_v2_live ON public.active_game_sessions_v2 USING btree (purchase_id) WHERE (status = ANY (ARRAY['ready'::text, 'active'::text, 'paused'::text]))
+    CREATE TRIGGER hearken_delete AFTER DELETE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_delete()
+        -- hearken 309561a80940f0d8
+    CREATE TRIGGER hearken_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_insert()
+        -- hearken 75784b599af4291e
+    CREATE TRIGGER hearken_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_update()
+        -- hearken e51f7baea240973d
+    CREATE TRIGGER sessions_keep_time BEFORE UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = ANY (ARRAY['active'::text, 'paused'::text])) OR (new.ended_at IS NULL)))) EXECUTE FUNCTION sessions_keep_time()
+    CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
+    CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((new.status <> 'ready'::text)) EXECUTE FUNCTION sessions_refuse('session', 'status', 'A session begins as ready.')
+    CREATE TRIGGER sessions_refuse_id AFTER UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION sessions_refuse('session', 'id', 'The id of a session stays.')
+    CREATE TRIGGER sessions_refuse_purchase AFTER UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((old.purchase_id <> new.purchase_id)) EXECUTE FUNCTION sessions_refuse('session', 'purchase_id', 'A session stays with its purchase.')
+    CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
+        CASE old.status
+            WHEN 'ready'::text THEN (new.status = ANY (ARRAY['active'::text, 'expired'::text, 'cancelled'::text]))
+            WHEN 'active'::text THEN (new.status = ANY (ARRAY['paused'::text, 'completed'::text, 'expired'::text, 'cancelled'::text]))
+            WHEN 'paused'::text THEN (new.status = ANY (ARRAY['active'::text, 'completed'::text, 'expired'::text, 'cancelled'::text]))
+            ELSE false
+        END))) EXECUTE FUNCTION sessions_refuse('session', 'status', 'ready → active, expired, cancelled; active ↔ paused; both → completed, expired, cancelled.')
+    CREATE TRIGGER sessions_say_who BEFORE INSERT OR DELETE OR UPDATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_say_who()
+    CREATE TRIGGER sessions_suspect_delete AFTER DELETE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
+    CREATE TRIGGER sessions_suspect_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
+    CREATE TRIGGER sessions_suspect_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
+
+sequence public.active_game_sessions_v2_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+view public.active_invoices
+        -- Invoices to scan or in play, with the time that is left.
+    invoice_id bigint
+    number text
+    purchase_id bigint
+    user_id bigint
+    package_name text
+    status text collate "C"
+    session_id bigint
+    session_status text collate "C"
+    minutes_remaining integer
+    expires_at timestamp with time zone
+    time_to_scan interval
+
 table public.bookings
     id uuid not null default gen_random_uuid()
     profile_id uuid
@@ -286,6 +346,66 @@ table public.crm_customer_mapping
     constraint crm_customer_mapping_match_confidence_check CHECK (((match_confidence >= (0)::numeric) AND (match_confidence <= (1)::numeric)))
     constraint crm_customer_mapping_pkey PRIMARY KEY (profile_id)
     constraint crm_customer_mapping_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE CASCADE
+
+table public.invoice_audit_log
+        -- Append-only: what happened to each invoice, when (created_at), by whom.
+    id bigint not null generated as identity
+    invoice_id bigint not null
+    purchase_id bigint
+    what text collate "C" not null
+        -- insert, update or delete, as in the log.
+    by text
+    before jsonb
+        -- update: former values of what changed; delete: the whole row.
+    after jsonb
+        -- The row as it then was; null for delete.
+    event_id bigint
+    created_at timestamp with time zone not null default now()
+    constraint invoice_audit_log_pkey PRIMARY KEY (id)
+    CREATE INDEX invoice_audit_log_created ON public.invoice_audit_log USING btree (created_at)
+    CREATE INDEX invoice_audit_log_invoice ON public.invoice_audit_log USING btree (invoice_id, id)
+    CREATE UNIQUE INDEX invoice_audit_log_event ON public.invoice_audit_log USING btree (event_id)
+    CREATE TRIGGER sessions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.invoice_audit_log FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_rewriting()
+
+sequence public.invoice_audit_log_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+table public.invoices
+        -- One for each paid purchase; scanning its code makes the session.
+    id bigint not null generated as identity
+    purchase_id bigint not null
+    number text not null
+    qr_content text not null
+    status text collate "C" not null default 'pending'::text
+        -- pending: not scanned yet; active: scanned, its session lives; used, expired or cancelled: over.
+    expires_at timestamp with time zone
+        -- From then on it cannot be scanned; null: never.
+    created_at timestamp with time zone not null default now()
+    updated_at timestamp with time zone not null default now()
+    constraint invoices_pkey PRIMARY KEY (id)
+    constraint invoices_purchase FOREIGN KEY (purchase_id) REFERENCES purchases(id)
+    constraint invoices_status CHECK ((status = ANY (ARRAY['pending'::text, 'active'::text, 'used'::text, 'expired'::text, 'cancelled'::text])))
+    CREATE UNIQUE INDEX invoices_number ON public.invoices USING btree (number)
+    CREATE UNIQUE INDEX invoices_purchase_once ON public.invoices USING btree (purchase_id)
+    CREATE UNIQUE INDEX invoices_qr_content ON public.invoices USING btree (qr_content)
+    CREATE TRIGGER hearken_delete AFTER DELETE ON public.invoices REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_delete()
+        -- hearken 4bb1f0bcce9cbf08
+    CREATE TRIGGER hearken_insert AFTER INSERT ON public.invoices REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_insert()
+        -- hearken 5d2eb384bf1f103a
+    CREATE TRIGGER hearken_update AFTER UPDATE ON public.invoices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_update()
+        -- hearken 55d548adc7e43a59
+    CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
+    CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.status <> 'pending'::text)) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'An invoice begins as pending.')
+    CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
+        CASE old.status
+            WHEN 'pending'::text THEN (new.status = ANY (ARRAY['active'::text, 'expired'::text, 'cancelled'::text]))
+            WHEN 'active'::text THEN (new.status = ANY (ARRAY['used'::text, 'expired'::text, 'cancelled'::text]))
+            ELSE false
+        END))) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'pending → active, expired, cancelled; active → used, expired, cancelled.')
+    CREATE TRIGGER sessions_say_who BEFORE INSERT OR DELETE OR UPDATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_say_who()
+
+sequence public.invoices_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 table public.packages
         -- A copy of what the CRM has; written by the worker alone.
@@ -318,6 +438,121 @@ table public.profiles
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
         -- hearken 76777880dd144495
 
+view public.purchase_session_overview
+        -- Purchases beside their sessions; sync_status says whether they agree.
+    purchase_id bigint
+    user_id bigint
+    package_name text
+    payment_status text collate "C"
+    purchase_session_status text collate "C"
+    session_id bigint
+    session_status text collate "C"
+    minutes_total integer
+    minutes_used integer
+    minutes_remaining integer
+    sync_status text
+    created_at timestamp with time zone
+
+table public.purchases
+        -- What was bought. session_status is a copy that follow_session keeps.
+    id bigint not null generated as identity
+    user_id bigint
+    package_name text
+    minutes integer
+        -- Minutes bought; null or 0: a package without playing time, which gets no session.
+    amount_cents bigint not null default 0
+        -- In minor units of the currency.
+    currency text not null default 'EUR'::text
+    payment_status text collate "C" not null default 'pending'::text
+    session_status text collate "C"
+        -- Null until paid; pending or reserved until the invoice is scanned; from then on the status of the session.
+    scheduled_for timestamp with time zone
+        -- Reserved for this time: until then the invoice cannot be scanned.
+    paid_at timestamp with time zone
+    created_at timestamp with time zone not null default now()
+    updated_at timestamp with time zone not null default now()
+    constraint purchases_amount CHECK ((amount_cents >= 0))
+    constraint purchases_currency CHECK ((currency ~ '^[A-Z]{3}$'::text))
+    constraint purchases_minutes CHECK ((minutes >= 0))
+    constraint purchases_payment_status CHECK ((payment_status = ANY (ARRAY['pending'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'cancelled'::text])))
+    constraint purchases_pkey PRIMARY KEY (id)
+    constraint purchases_reserved CHECK (((session_status <> 'reserved'::text) OR (scheduled_for IS NOT NULL)))
+    constraint purchases_session_status CHECK ((session_status = ANY (ARRAY['pending'::text, 'reserved'::text, 'ready'::text, 'active'::text, 'paused'::text, 'completed'::text, 'expired'::text, 'cancelled'::text])))
+    CREATE INDEX purchases_created ON public.purchases USING btree (created_at)
+    CREATE INDEX purchases_reserved ON public.purchases USING btree (scheduled_for) WHERE (session_status = 'reserved'::text)
+    CREATE TRIGGER hearken_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_insert()
+        -- hearken be7aa19859abc5c2
+    CREATE TRIGGER hearken_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_update()
+        -- hearken 3f667e95a502e6cb
+    CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
+    CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.purchases FOR EACH ROW WHEN (((old.payment_status IS DISTINCT FROM new.payment_status) AND (NOT
+        CASE old.payment_status
+            WHEN 'pending'::text THEN (new.payment_status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text]))
+            WHEN 'failed'::text THEN (new.payment_status = ANY (ARRAY['pending'::text, 'completed'::text, 'cancelled'::text]))
+            WHEN 'completed'::text THEN (new.payment_status = 'refunded'::text)
+            ELSE false
+        END))) EXECUTE FUNCTION sessions_refuse('purchase', 'payment_status', 'pending → completed, failed, cancelled; failed → pending, completed, cancelled; completed → refunded.')
+    CREATE TRIGGER sessions_say_who BEFORE INSERT OR DELETE OR UPDATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_say_who()
+    CREATE TRIGGER sessions_suspect_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
+    CREATE TRIGGER sessions_suspect_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
+
+sequence public.purchases_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+view public.session_disagreements
+        -- Purchases whose session_status is not what their session says (due). Ask for some of them by purchase_id.
+    purchase_id bigint
+    session_status text collate "C"
+    session_id bigint
+    due text collate "C"
+
+table public.session_events
+        -- Append-only: what happened to each session, when (created_at), by whom.
+    id bigint not null generated as identity
+    session_id bigint not null
+    purchase_id bigint
+    what text collate "C" not null
+        -- insert, update or delete (as in the log), or adopt, when a migration mended the row.
+    by text
+    before jsonb
+        -- update: former values of what changed; delete: the whole row.
+    after jsonb
+        -- The row as it then was; null for delete.
+    event_id bigint
+    created_at timestamp with time zone not null default now()
+    constraint session_events_pkey PRIMARY KEY (id)
+    CREATE INDEX session_events_created ON public.session_events USING btree (created_at)
+    CREATE INDEX session_events_session ON public.session_events USING btree (session_id, id)
+    CREATE UNIQUE INDEX session_events_event ON public.session_events USING btree (event_id)
+    CREATE TRIGGER sessions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.session_events FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_rewriting()
+
+sequence public.session_events_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+view public.session_summary
+        -- Sessions with what they belong to.
+    session_id bigint
+    purchase_id bigint
+    user_id bigint
+    package_name text
+    invoice_number text
+    status text collate "C"
+    minutes_total integer
+    minutes_used integer
+    minutes_remaining integer
+    percent_used numeric
+    created_at timestamp with time zone
+    started_at timestamp with time zone
+    last_countdown_at timestamp with time zone
+    paused_at timestamp with time zone
+    ended_at timestamp with time zone
+
+table public.session_suspects
+        -- Where to look for purchases that disagree with their session.
+    purchase_id bigint not null
+    since timestamp with time zone not null default now()
+    CREATE INDEX session_suspects_purchase ON public.session_suspects USING btree (purchase_id)
+
 table public.spaces
     id bigint not null generated as identity
     name text not null
@@ -341,6 +576,72 @@ table public.spaces
 
 sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+CREATE OR REPLACE FUNCTION public.activate_invoice(code text)
+ RETURNS active_game_sessions_v2
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    invoice public.invoices;
+    purchase public.purchases;
+    its_session public.active_game_sessions_v2;
+begin
+    select * into invoice from public.invoices i where i.number = code or i.qr_content = code;
+    if not found then
+        raise exception 'no invoice has this number or code' using errcode = 'no_data_found',
+            hint = 'Scan it again, or look for the purchase in purchase_session_overview.';
+    end if;
+    select * into purchase from public.purchases p where p.id = invoice.purchase_id for share;
+    select * into invoice from public.invoices i where i.id = invoice.id for update;
+    select * into its_session from public.active_game_sessions_v2 s where s.purchase_id = purchase.id
+    order by s.status in ('ready', 'active', 'paused') desc, s.id desc limit 1;
+    if invoice.status in ('pending', 'active') and its_session.status in ('ready', 'active', 'paused') then
+        return its_session;
+    end if;
+    perform public.sessions_check_invoice(invoice, purchase, its_session);
+    insert into public.active_game_sessions_v2 (purchase_id, status, minutes_total, created_at)
+    values (purchase.id, 'ready', purchase.minutes, public.sessions_clock())
+    returning * into its_session;
+    update public.invoices i set status = 'active', updated_at = public.sessions_clock() where i.id = invoice.id;
+    return its_session;
+end $function$
+
+CREATE OR REPLACE FUNCTION public.cancel_session(session_id bigint)
+ RETURNS active_game_sessions_v2
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    select * from public.sessions_move(session_id, '{ready, active, paused}', 'cancelled')
+$function$
+
+CREATE OR REPLACE FUNCTION public.countdown_active_sessions(OUT counted bigint, OUT ended bigint, OUT due bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    present timestamptz;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('public.countdown_active_sessions', 0));
+    present := public.sessions_clock();
+    update public.active_game_sessions_v2 s
+    set status = 'completed', minutes_used = s.minutes_total,
+        ended_at = s.last_countdown_at + make_interval(mins => s.minutes_total - s.minutes_used)
+    where s.status = 'active'
+      and s.last_countdown_at + make_interval(mins => s.minutes_total - s.minutes_used) <= present;
+    get diagnostics ended = row_count;
+    update public.active_game_sessions_v2 s
+    set minutes_used = s.minutes_used + public.sessions_whole_minutes(s.last_countdown_at, present),
+        last_countdown_at = s.last_countdown_at
+            + make_interval(mins => public.sessions_whole_minutes(s.last_countdown_at, present))
+    where s.status = 'active' and s.last_countdown_at <= present - interval '1 minute';
+    get diagnostics counted = row_count;
+    counted := counted + ended;
+    update public.purchases p set session_status = 'pending', updated_at = present
+    where p.session_status = 'reserved' and p.scheduled_for <= present;
+    get diagnostics due = row_count;
+end $function$
 
 CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
  RETURNS trigger
@@ -444,6 +745,86 @@ begin
     return null;
 end $function$
 
+CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_delete()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "old", origin, note)
+    select 'public.invoices', 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                     else pg_notify('hearken_380648f54b4df0d6', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "new", origin, note)
+    select 'public.invoices', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                     else pg_notify('hearken_380648f54b4df0d6', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    with appended as (
+        insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.invoices', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."purchase_id" is distinct from r."purchase_id" then '"purchase_id":' || coalesce(to_json(o."purchase_id")::text, 'null') end, case when o."number" is distinct from r."number" then '"number":' || coalesce(to_json(o."number")::text, 'null') end, case when o."qr_content" is distinct from r."qr_content" then '"qr_content":' || coalesce(to_json(o."qr_content")::text, 'null') end, case when o."status" is distinct from r."status" then '"status":' || coalesce(to_json(o."status")::text, 'null') end, case when o."expires_at" is distinct from r."expires_at" then '"expires_at":' || coalesce(to_json(o."expires_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
+        from new_rows r left join old_rows o on r."id" = o."id"
+        where o."id" is null or o."id" is distinct from r."id" or o."purchase_id" is distinct from r."purchase_id" or o."number" is distinct from r."number" or o."qr_content" is distinct from r."qr_content" or o."status" is distinct from r."status" or o."expires_at" is distinct from r."expires_at" or o."created_at" is distinct from r."created_at" or o."updated_at" is distinct from r."updated_at"
+        returning op)
+    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
+    if rekeyed then
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.invoices', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    end if;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                     else pg_notify('hearken_380648f54b4df0d6', '')::text end;
+    end if;
+    return null;
+end $function$
+
 CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_insert()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -520,6 +901,143 @@ begin
     if captured > 0 then
         perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
                      else pg_notify('hearken_69292528ccd33ae3', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_delete()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "old", origin, note)
+    select 'public.active_game_sessions_v2', 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                     else pg_notify('hearken_86e00de72afa6e66', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "new", origin, note)
+    select 'public.active_game_sessions_v2', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                     else pg_notify('hearken_86e00de72afa6e66', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    with appended as (
+        insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.active_game_sessions_v2', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."purchase_id" is distinct from r."purchase_id" then '"purchase_id":' || coalesce(to_json(o."purchase_id")::text, 'null') end, case when o."status" is distinct from r."status" then '"status":' || coalesce(to_json(o."status")::text, 'null') end, case when o."minutes_total" is distinct from r."minutes_total" then '"minutes_total":' || coalesce(to_json(o."minutes_total")::text, 'null') end, case when o."minutes_used" is distinct from r."minutes_used" then '"minutes_used":' || coalesce(to_json(o."minutes_used")::text, 'null') end, case when o."minutes_remaining" is distinct from r."minutes_remaining" then '"minutes_remaining":' || coalesce(to_json(o."minutes_remaining")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."started_at" is distinct from r."started_at" then '"started_at":' || coalesce(to_json(o."started_at")::text, 'null') end, case when o."last_countdown_at" is distinct from r."last_countdown_at" then '"last_countdown_at":' || coalesce(to_json(o."last_countdown_at")::text, 'null') end, case when o."paused_at" is distinct from r."paused_at" then '"paused_at":' || coalesce(to_json(o."paused_at")::text, 'null') end, case when o."ended_at" is distinct from r."ended_at" then '"ended_at":' || coalesce(to_json(o."ended_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
+        from new_rows r left join old_rows o on r."id" = o."id"
+        where o."id" is null or o."status" is distinct from r."status"
+        returning op)
+    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
+    if rekeyed then
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.active_game_sessions_v2', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    end if;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                     else pg_notify('hearken_86e00de72afa6e66', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    insert into hearken.events (topic, op, key, "new", origin, note)
+    select 'public.purchases', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    get diagnostics captured = row_count;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
+                     else pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    origin text := nullif(current_setting('hearken.origin', true), '');
+    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
+    captured bigint;
+    rekeyed boolean;
+begin
+    with appended as (
+        insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.purchases', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."user_id" is distinct from r."user_id" then '"user_id":' || coalesce(to_json(o."user_id")::text, 'null') end, case when o."package_name" is distinct from r."package_name" then '"package_name":' || coalesce(to_json(o."package_name")::text, 'null') end, case when o."minutes" is distinct from r."minutes" then '"minutes":' || coalesce(to_json(o."minutes")::text, 'null') end, case when o."amount_cents" is distinct from r."amount_cents" then '"amount_cents":' || coalesce(to_json(o."amount_cents")::text, 'null') end, case when o."currency" is distinct from r."currency" then '"currency":' || coalesce(to_json(o."currency")::text, 'null') end, case when o."payment_status" is distinct from r."payment_status" then '"payment_status":' || coalesce(to_json(o."payment_status")::text, 'null') end, case when o."session_status" is distinct from r."session_status" then '"session_status":' || coalesce(to_json(o."session_status")::text, 'null') end, case when o."scheduled_for" is distinct from r."scheduled_for" then '"scheduled_for":' || coalesce(to_json(o."scheduled_for")::text, 'null') end, case when o."paid_at" is distinct from r."paid_at" then '"paid_at":' || coalesce(to_json(o."paid_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
+        from new_rows r left join old_rows o on r."id" = o."id"
+        where o."id" is null or o."payment_status" is distinct from r."payment_status" or o."scheduled_for" is distinct from r."scheduled_for"
+        returning op)
+    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
+    if rekeyed then
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.purchases', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    end if;
+    if captured > 0 then
+        perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
+                     else pg_notify('hearken_abde1b82e9dfd061', '')::text end;
     end if;
     return null;
 end $function$
@@ -606,3 +1124,253 @@ AS $function$
              select i.id from hearken.events i where i.topic = t.topic and i.tx between x.tx and x.tx
              order by i.tx offset 0) e)) u
 $function$
+
+CREATE OR REPLACE FUNCTION public.pause_session(session_id bigint)
+ RETURNS active_game_sessions_v2
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select * from public.sessions_move(session_id, '{active}', 'paused') $function$
+
+CREATE OR REPLACE FUNCTION public.resume_session(session_id bigint)
+ RETURNS active_game_sessions_v2
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select * from public.sessions_move(session_id, '{paused}', 'active') $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_check_invoice(invoice invoices, purchase purchases, its_session active_game_sessions_v2)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    problem text := case
+        when invoice.status in ('used', 'cancelled', 'expired') then 'it is ' || invoice.status
+        when its_session.id is not null then
+            format('it was used: its session %s is %s', its_session.id, its_session.status)
+        when invoice.status = 'active' then 'it was used: its session was deleted'
+        when purchase.payment_status <> 'completed' then
+            format('purchase %s is %s, not paid', purchase.id, purchase.payment_status)
+        when invoice.expires_at <= public.sessions_clock() then format('it expired at %s', invoice.expires_at)
+        when purchase.scheduled_for > public.sessions_clock() then
+            format('purchase %s is reserved for %s', purchase.id, purchase.scheduled_for)
+        when coalesce(purchase.minutes, 0) = 0 then
+            format('the package of purchase %s has no minutes', purchase.id)
+    end;
+begin
+    if problem is not null then
+        raise exception 'invoice % cannot be activated: %', invoice.number, problem
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_clock()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select clock_timestamp() $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_keep_time()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    present timestamptz := public.sessions_clock();
+    played integer;
+begin
+    if old.status = 'active' then
+        played := least(public.sessions_whole_minutes(old.last_countdown_at, present), old.minutes_total - old.minutes_used);
+        new.minutes_used := old.minutes_used + played;
+        new.last_countdown_at := old.last_countdown_at + make_interval(mins => played);
+        if new.status = 'paused' and new.minutes_used = new.minutes_total then
+            new.status := 'completed';
+            new.ended_at := new.last_countdown_at;
+            return new;
+        end if;
+    end if;
+    if new.status = 'active' and old.status = 'paused' then
+        new.last_countdown_at := present - (old.paused_at - old.last_countdown_at);
+        new.paused_at := null;
+    elsif new.status = 'active' then
+        new.started_at := present;
+        new.last_countdown_at := present;
+    elsif new.status = 'paused' then
+        new.paused_at := present;
+    else
+        new.ended_at := present;
+    end if;
+    return new;
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_move(its_id bigint, allowed text[], wanted text)
+ RETURNS active_game_sessions_v2
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    its_session public.active_game_sessions_v2;
+    paid text;
+begin
+    select * into its_session from public.active_game_sessions_v2 s where s.id = its_id for update;
+    if not found then
+        raise exception 'there is no session %', its_id using errcode = 'no_data_found';
+    elsif its_session.status = wanted then
+        return its_session;
+    elsif its_session.status <> all (allowed) then
+        raise exception 'session %: status cannot go from % to %', its_id, its_session.status, wanted
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = format('Only from %s.', array_to_string(allowed, ' or '));
+    end if;
+    select p.payment_status into paid from public.purchases p where p.id = its_session.purchase_id;
+    if wanted = 'active' and paid <> 'completed' then
+        raise exception 'session %: status cannot go from % to active: its purchase % is %',
+            its_id, its_session.status, its_session.purchase_id, paid
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    update public.active_game_sessions_v2 s set status = wanted where s.id = its_id returning * into its_session;
+    return its_session;
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_refuse()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    what text := tg_argv[0];
+    col text := tg_argv[1];
+    was text := case when tg_op = 'UPDATE' then to_jsonb(old) ->> col else 'nothing' end;
+begin
+    raise exception '% %: % cannot go from % to %', what, new.id, col, was, to_jsonb(new) ->> col
+        using errcode = 'check_violation', table = tg_table_name, column = col, hint = tg_argv[2];
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_refuse_rewriting()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    raise exception '% of %: it is append-only', tg_op, tg_table_name
+        using errcode = 'insufficient_privilege', hint = 'Add a row that corrects it.';
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_refuse_truncate()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    raise exception 'TRUNCATE of %: each row must leave a trace', tg_table_name
+        using errcode = 'insufficient_privilege', hint = 'Use DELETE.';
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_say_who()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    said jsonb := hearken.note();
+begin
+    if said ->> 'by' is null then
+        said := case jsonb_typeof(said) when 'object' then said else jsonb_strip_nulls(jsonb_build_object('note', said)) end;
+        perform set_config('hearken.note', (said || jsonb_build_object('by', session_user))::text, true);
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_suspect()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+AS $function$
+begin
+    if tg_table_name = 'purchases' and tg_op = 'INSERT' then
+        insert into public.session_suspects select n.id from new_rows n
+        where n.session_status in ('ready', 'active', 'paused');
+    elsif tg_table_name = 'purchases' then
+        if current_setting('hearken.origin', true) is distinct from 'follow_session' then
+            insert into public.session_suspects select n.id from new_rows n join old_rows o on o.id = n.id
+            where n.session_status is distinct from o.session_status;
+        end if;
+    elsif tg_op = 'INSERT' then
+        insert into public.session_suspects select n.purchase_id from new_rows n;
+    elsif tg_op = 'UPDATE' then
+        insert into public.session_suspects select n.purchase_id from new_rows n join old_rows o on o.id = n.id
+        where n.status is distinct from o.status;
+    else
+        insert into public.session_suspects select o.purchase_id from old_rows o;
+    end if;
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION public.sessions_underway()
+ RETURNS SETOF bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+    with position as (
+        select distinct on (c.shard) c.* from hearken.cursors c where c.handler = 'follow_session'
+        order by c.shard, c.seq desc
+    ), undelivered as (
+        select e.* from position c cross join lateral (
+            select * from hearken.events e
+            where e.topic = 'public.active_game_sessions_v2' and e.tx >= pg_snapshot_xmax(c.done)
+            order by e.tx offset 0) e
+        where not (c.target is not null and e.id <= c.last_id and pg_visible_in_snapshot(e.tx, c.target))
+          and (c.shards = 1 or (hashtextextended(coalesce(e.key, ''), 0) & 2147483647) % c.shards = c.shard)
+        union all
+        select e.* from position c cross join pg_snapshot_xip(c.done) x (tx) cross join lateral (
+            select * from hearken.events e
+            where e.topic = 'public.active_game_sessions_v2' and e.tx between x.tx and x.tx
+            order by e.tx offset 0) e
+        where not (c.target is not null and e.id <= c.last_id and pg_visible_in_snapshot(e.tx, c.target))
+          and (c.shards = 1 or (hashtextextended(coalesce(e.key, ''), 0) & 2147483647) % c.shards = c.shard)
+        union all
+        select e.* from hearken.parked p cross join lateral (
+            select * from hearken.events e where e.topic = p.topic and e.id = p.event_id offset 0) e
+        where p.handler = 'follow_session' and p.state in ('due', 'held')
+    )
+    select (coalesce(u.new, u.old) ->> 'purchase_id')::bigint
+    from undelivered u
+    where u.origin is distinct from 'follow_session' and (u.target is null or 'follow_session' = any (u.target))
+$function$
+        -- Purchases with an event of their session that follow_session has not settled yet.
+
+CREATE OR REPLACE FUNCTION public.sessions_whole_minutes(since timestamp with time zone, until timestamp with time zone)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+RETURN (GREATEST(floor((EXTRACT(epoch FROM (until - since)) / (60)::numeric)), (0)::numeric))::integer
+
+CREATE OR REPLACE FUNCTION public.start_session(session_id bigint)
+ RETURNS active_game_sessions_v2
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select * from public.sessions_move(session_id, '{ready}', 'active') $function$
+
+CREATE OR REPLACE FUNCTION public.sync_purchase_session_status()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    suspects bigint[];
+    mended bigint;
+begin
+    suspects := array(select d.purchase_id from public.session_disagreements d);
+    suspects := array(select p.id from public.purchases p where p.id = any (suspects) order by p.id for no key update);
+    update public.purchases p set session_status = d.due, updated_at = public.sessions_clock()
+    from public.session_disagreements d where d.purchase_id = any (suspects) and p.id = d.purchase_id;
+    get diagnostics mended = row_count;
+    delete from public.session_suspects x
+    where x.purchase_id <> all (suspects)
+      and not exists (select from public.session_disagreements d where d.purchase_id = x.purchase_id);
+    return mended;
+end $function$

@@ -40,6 +40,12 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
+def _sql(part: str) -> str:
+    """The one block of SQL that has this in it."""
+    (block,) = [block for block in _blocks("sql") if part in block]
+    return block
+
+
 def _commands() -> list[list[str]]:
     lines = [line[2:] for block in _blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     return [re.findall(r'"[^"]*"|\S+', line) for line in lines]
@@ -64,12 +70,12 @@ def test_the_first_screen_has_the_two_commands() -> None:
 
 
 async def test_every_command_to_operate_works(database_url: str, stripe: LocalStripe) -> None:
-    """The commands of the section Operate, in the order they stand in, on a database with one space."""
+    """The commands, in the order they stand in, on a database with one space."""
     commands = [words[1:] for words in _commands() if words[0] == "hearken"]
     assert (await program(database_url, "migrate", **_environment(stripe))).code == 0
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("insert into public.spaces (name, capacity, price_per_hour) values ('Blue', 4, 20)")
-    assert len(commands) == 12
+    assert len(commands) == 15
     for arguments in commands:
         result = await program(database_url, *(word.strip('"') for word in arguments), **_environment(stripe))
         assert result.code == 0, f"hearken {' '.join(arguments)}: {result.err or result.out}"
@@ -140,7 +146,7 @@ async def test_the_example_handler_and_its_test_work(empty_database_url: str, mo
 
 async def test_a_note_is_kept_with_the_event(database_url: str, stripe: LocalStripe) -> None:
     """The SQL by which an application says who and why ends up in the log."""
-    note = _blocks("sql")[0]
+    note = _sql("hearken.note")
     async with bench(database_url, sync_space) as stage, stage.connection.transaction():
         await stage.execute(note)
         await stage.execute("insert into public.spaces (name) values ('Blue')")
@@ -154,7 +160,7 @@ async def test_the_least_rights_are_enough(database_url: str, stripe: LocalStrip
     assert (await program(database_url, "migrate", **environment)).code == 0
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("drop role if exists hearken_worker")
-        connection.execute(_blocks("sql")[1].encode())
+        connection.execute(_sql("create role").encode())
         connection.execute("alter role hearken_worker password 'worker'")
     try:
         url = make_conninfo(database_url, user="hearken_worker", password="worker")

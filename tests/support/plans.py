@@ -17,7 +17,7 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 LARGE = 1000  # rows: what is smaller may be read whole
 SCANNED: LiteralString = """
 select s.relname::text from pg_stat_xact_user_tables s
-where s.schemaname = 'hearken' and s.seq_tup_read > %s
+where s.schemaname in ('hearken', 'public') and s.seq_tup_read > %s
 """
 PREPARED: LiteralString = """
 select name, parameter_types::text[] as types from pg_prepared_statements where statement = %s

@@ -44,7 +44,7 @@ def prepare_template(url: str) -> None:
 
 async def _apply_migrations(url: str) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await migrations.apply(connection, migrations.find_migrations(["spaces", "stripe"]))
+        await migrations.apply(connection, migrations.find_migrations(["spaces", "stripe", "sessions"]))
 
 
 def create_template(server: EmbeddedPostgres) -> str:

@@ -17,7 +17,8 @@ import worker
 from tests.support.cli import ROOT, SAMPLE, Result, Rooms, hearken, program
 from tests.support.workers import start_worker
 from worker.cli import hearken as group
-from worker.cli.lazy import COMMANDS
+from worker.cli.lazy import COMMANDS, listed
+from worker.registry import registry
 
 HEAVY = ("psycopg", "pydantic", "structlog", "aiohttp", "stripe", "tenacity", "prometheus_client")
 LOADED = f"""
@@ -37,15 +38,17 @@ def test_version_and_help_load_no_driver(option: str) -> None:
     *_, loaded = ended.stdout.splitlines()
     assert loaded == "[]"
     assert "hearken" in ended.stdout
+    assert ("purchases" in ended.stdout) is (option == "--help")
 
 
 def test_help_says_of_each_command_what_the_command_says() -> None:
     """Every command in the list is there, takes --help, and has one description."""
     context = click.Context(group)
-    for name, place in COMMANDS.items():
+    for name, text in {**{name: place.help for name, place in COMMANDS.items()}, **listed()}.items():
         command = group.get_command(context, name)
         assert command is not None
-        assert (command.name, command.get_short_help_str(200)) == (name, place.help)
+        assert (command.name, command.get_short_help_str(200)) == (name, text)
+    assert {command.name for command in registry.commands} == set(listed())
 
 
 def test_public_names_are_those_of_their_modules() -> None:

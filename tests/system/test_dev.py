@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
+from handlers.sessions.demo import HOUR_LATER, PAY, SCAN, START
 from handlers.spaces.demo import DELETE, INSERT, UPDATE
 from handlers.stripe.local import LocalStripe
 from tests.support.dev import RunningDev, environment, processes_in, run_dev, running_dev
@@ -82,14 +83,36 @@ def _url(psql: str) -> str:
     return shlex.split(psql)[-1]
 
 
+def assert_told(stdout: str, expected: list[str]) -> None:
+    """Check that these come in this order, wherever lines are broken."""
+    told, place = stdout.replace("\n            ", " "), 0
+    for part in expected:
+        place = told.find(part, place)
+        assert place >= 0, f"{part!r} does not come in its turn in:\n{stdout}"
+
+
+def test_the_demo_tells_the_way_of_a_purchase(folder: Path, empty_database_url: str) -> None:
+    """Paid, scanned, active, over: after each the purchase is looked at, and what that took is told."""
+    ended = run_dev(folder, "--demo", DATABASE_URL=empty_database_url, HEARKEN_HANDLERS="handlers.sessions")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    done = ["follow_session done with event ", " ms after the commit", "session_status: "]
+    expected = [
+        *(PAY, "'pending' → 'completed'", "complete_purchase done with event ", " ms after the commit", "invoice INV-"),
+        *(SCAN, "insert of public.active_game_sessions_v2 1", *done, "ready"),
+        *(START, "status 'ready' → 'active'", *done, "active"),
+        *(HOUR_LATER, "status 'active' → 'completed'", *done, "completed"),
+        *("session_events: ready, active, completed", "Everything is as it should be."),
+    ]
+    assert_told(ended.stdout, expected)
+
+
 def test_the_demo_tells_the_whole_way_of_three_statements(folder: Path) -> None:
     """Statement, event, effects, latency and Stripe's own word for each; nothing is left of it, in colour or else."""
     ended = run_dev(folder, "--demo", TMPDIR=str(folder.parent))
     assert (ended.returncode, ended.stderr) == (0, "")
-    told = ended.stdout.replace("\n            ", " ")
     expected = [
-        *(INSERT, "event 1: insert of public.spaces 1", "price_per_hour 25.00", "product.create space_1, "),
-        *("price.create price_", "unit_amount 2500", "done with event 1, ", " ms after the commit"),
+        *(INSERT, ": insert of public.spaces 1", "price_per_hour 25.00", "product.create space_1, "),
+        *("price.create price_", "unit_amount 2500", "sync_space done with event ", " ms after the commit"),
         "space_1 at Stripe: 'Test Space', active, sold at 2500 eur",
         *(UPDATE, "update of public.spaces 1", "name 'Test Space' → 'Test Space Updated'", "25.00 → 30.00"),
         *("product.update space_1", "price.create price_", "unit_amount 3000", "price.archive price_"),
@@ -97,10 +120,7 @@ def test_the_demo_tells_the_whole_way_of_three_statements(folder: Path) -> None:
         *(DELETE, "delete of public.spaces 1", "product.archive space_1", "active true → false"),
         *("space_1 at Stripe: archived", "prices: 2500 eur, 3000 eur", "Everything is as it should be."),
     ]
-    place = 0
-    for part in expected:
-        place = told.find(part, place)
-        assert place >= 0, f"{part!r} does not come in its turn in:\n{ended.stdout}"
+    assert_told(ended.stdout, expected)
     assert "\x1b" not in ended.stdout
     assert [path.name for path in folder.parent.iterdir()] == ["project"]
     assert not list(folder.iterdir())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 import click
+
+LISTING = "commands.toml"
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class LazyGroup(click.Group):
     """A group whose commands are those above, and what handlers add with `@command`."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *listed()]
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         place = COMMANDS.get(cmd_name)
@@ -56,6 +61,24 @@ class LazyGroup(click.Group):
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, place.help) for name, place in COMMANDS.items()])
+        if of_handlers := listed():
+            with formatter.section("Commands of the handlers"):
+                formatter.write_dl(list(of_handlers.items()))
+
+
+def listed() -> dict[str, str]:
+    """Names and descriptions of the handlers' commands, as the packages that HEARKEN_HANDLERS names list them.
+
+    Nothing of theirs is imported. A command that is in no list, because its package has none, works all the same.
+    """
+    import tomllib
+
+    # As `settings` reads it, which is too heavy to ask. To look for a package in another would import that one.
+    names = [name.strip() for name in os.environ.get("HEARKEN_HANDLERS", "handlers").split(",")]
+    specs = [find_spec(name) for name in names if name.isidentifier()]
+    places = [Path(place, LISTING) for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    listings = [tomllib.loads(place.read_text("utf-8")) for place in places if place.is_file()]
+    return {name: text for listing in listings for name, text in listing.items()}
 
 
 def _of_handlers(name: str) -> click.Command | None:

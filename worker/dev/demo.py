@@ -7,7 +7,7 @@ stage tells each as it happens. Whatever is not as expected ends the demo with a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString, TypeVar
@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 
 from worker.app import App
 from worker.change import Change
+from worker.consumer import Consumer
 from worker.database import Connection
 from worker.dev import story
 from worker.errors import HearkenError
@@ -55,10 +56,6 @@ class Commit:
 
     at: datetime
     events: list[Change]
-
-    @property
-    def ids(self) -> list[int]:
-        return [change.id for change in self.events]
 
 
 class Stage:
@@ -101,11 +98,15 @@ class Stage:
 
         Raises DemoFailed when an event is dead.
         """
-        asked = {"events": commit.ids, "handler": handler}
-        done_at = await self._done(handler, asked)
+        consumers = [c for c in self._app.consumers if c.handler.name == handler]
+        if not consumers:
+            raise DemoFailed(f"there is no handler named {handler}")
+        events = [change for change in commit.events if change.topic in consumers[0].handler.topics]
+        asked = {"events": [change.id for change in events], "handler": handler}
+        done_at = await self._done(consumers, asked)
         for effect in await (await self.connection.execute(EFFECTS, asked)).fetchall():
             self._tell("effect", *story.of_effect(effect, commit.at))
-        self._tell("delivered", story.of_delivery(handler, commit.events, done_at, commit.at))
+        self._tell("delivered", story.of_delivery(handler, events, done_at, commit.at))
 
     def expect(self, what: str, found: object, wanted: object) -> None:
         """Tell that something was verified. Raises DemoFailed when what was found is not what is wanted."""
@@ -125,21 +126,20 @@ class Stage:
             return None
         return {column for s in subscriptions for column in s.watch or ()}
 
-    async def _done(self, handler: str, asked: dict[str, Any]) -> datetime:
-        consumers = [c for c in self._app.consumers if c.handler.name == handler]
-        if not consumers:
-            raise DemoFailed(f"there is no handler named {handler}")
+    async def _done(self, consumers: Sequence[Consumer], asked: dict[str, Any]) -> datetime:
         while True:
             turns = [asyncio.ensure_future(consumer.progress.next.wait()) for consumer in consumers]
             try:
                 standing = await self._one(STANDING, asked)
                 if standing["state"] == "dead":
-                    raise DemoFailed(f"{handler}: {standing['why']}")
+                    raise DemoFailed(f"{asked['handler']}: {standing['why']}")
                 if standing["passed"] and standing["state"] is None:
                     at: datetime = standing["at"]
                     return at
                 trouble = standing["why"] or next(filter(None, (c.progress.trouble for c in consumers)), None)
-                self.waiting_for = f"{handler} to be done with {asked['events']} ({trouble or 'not there yet'})"
+                self.waiting_for = (
+                    f"{asked['handler']} to be done with {asked['events']} ({trouble or 'not there yet'})"
+                )
                 await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for turn in turns:
