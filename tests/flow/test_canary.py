@@ -73,13 +73,13 @@ async def test_the_first_beat_comes_after_the_interval(empty_database_url: str) 
 
 
 async def test_between_two_beats_nothing_is_polled(empty_database_url: str) -> None:
-    """The consumer sleeps from one beat to the next: it is woken as often as beats are sent, and no oftener."""
+    """The consumer sleeps from one beat to the next: it is woken as often as beats are sent, and when it begins."""
     async with served(empty_database_url, watched(), canary_seconds=1.0) as worker:
         await beats(worker, 3)
         metrics = await worker.get("/metrics")
         woken = _sample(metrics, 'hearken_wakeups_total{handler="hearken.canary"}')
         events = await execute(empty_database_url, EVENTS)
-        assert woken <= len(events) <= _sample(metrics, "hearken_canary_seconds_count") + 1
+        assert woken - 1 <= len(events) <= _sample(metrics, "hearken_canary_seconds_count") + 1
         assert _sample(metrics, 'hearken_wakeups_total{handler="hear"}') == 0
 
 

@@ -174,13 +174,13 @@ async def test_a_schedule_can_do_it(shop: Shop, stage: Bench, database_url: str)
     declared.handlers = dict(registry.handlers)
 
     @declared.every("30 4 * * *")
-    async def nightly(change: Change, ctx: Context) -> None:
+    async def reconcile_nightly(change: Change, ctx: Context) -> None:
         await reconcile("spaces", ctx, mending=Mending(by=ctx.handler))
 
     await drift_all(shop)
     resources = {stripe: shop.client}
-    async with bench(database_url, sync_space, nightly, resources=resources, declared=declared) as scheduled:
-        await scheduled.tick("nightly")
+    async with bench(database_url, sync_space, reconcile_nightly, resources=resources, declared=declared) as scheduled:
+        await scheduled.tick("reconcile_nightly")
         await scheduled.drain()
         assert await scheduled.parked() == []
     assert {p["name"] for p in shop.products()} == {f"S{key}" for key in range(1, 9)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -81,12 +82,20 @@ async def test_a_skip_waits_for_a_batch_that_is_about_to_hold_another(dead: Room
     assert await dead.execute("select event_id, state from hearken.parked") == [{"event_id": 2, "state": "due"}]
 
 
+async def until_waiting(pid: int) -> None:
+    """Wait until the process sleeps. Python hears no signal in the instant before it reads from a terminal."""
+    async with asyncio.timeout(10):
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            await asyncio.sleep(0.01)
+
+
 async def test_ctrl_c_at_the_question_leaves_everything(dead: Rooms) -> None:
     """The first one is heard, at once: exit code 130."""
     async with start_at_terminal(dead.url, "dead", "retry", "--all") as (process, _):
         assert process.stderr is not None
         question = await process.stderr.readuntil(b"?")
         assert question == b"Retry 1 dead event (1 of price_room)?"
+        await until_waiting(process.pid)
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(10):
             assert await process.wait() == 130
