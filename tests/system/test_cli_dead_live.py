@@ -82,10 +82,14 @@ async def test_a_skip_waits_for_a_batch_that_is_about_to_hold_another(dead: Room
     assert await dead.execute("select event_id, state from hearken.parked") == [{"event_id": 2, "state": "due"}]
 
 
+def _sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 async def until_waiting(pid: int) -> None:
     """Wait until the process sleeps. Python hears no signal in the instant before it reads from a terminal."""
     async with asyncio.timeout(10):
-        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        while not _sleeps(pid):
             await asyncio.sleep(0.01)
 
 
