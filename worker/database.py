@@ -46,8 +46,6 @@ CLUSTER: LiteralString = """(
          then (select system_identifier from pg_control_system())::text else '' end)"""
 PLACE: LiteralString = "select pg_backend_pid() as backend, " + CLUSTER + " as cluster"
 ORIGIN: LiteralString = "select set_config('hearken.origin', %s, false)"
-# What was prepared before a table was altered fails until it is prepared anew.
-FORGET_STATEMENTS: LiteralString = "deallocate all"
 SERVER: LiteralString = "select pg_is_in_recovery() as replica, current_setting('server_version_num')::int as version"
 
 
@@ -180,7 +178,7 @@ class Database:
             except BaseException:
                 if not connection.closed:
                     await connection.rollback()
-                    await connection.execute(FORGET_STATEMENTS)
+                    await _forget_statements(connection)
                 raise
             finally:
                 if origin is not None and not connection.closed:
@@ -197,3 +195,13 @@ class Database:
             raise Unsupported(
                 "DATABASE_URL points to a read replica: give the primary's, a worker must write its cursors"
             )
+
+
+async def _forget_statements(connection: Connection) -> None:
+    """What was prepared before a table was altered fails until it is prepared anew.
+
+    Not by DEALLOCATE ALL: psycopg looks at the status of a statement's first execution only, and would go on to use
+    names that the server has forgotten. With the rollback of a transaction block it forgets them too.
+    """
+    async with connection.transaction(force_rollback=True):
+        pass

@@ -101,7 +101,7 @@ def _check(function: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> None:
         raise refuse(handler, f"what it returns cannot be described: {error}") from None
 
 
-def result_schema(function: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
-    """JSON Schema of what a handler says it returns."""
+def result_schema(function: Callable[..., Awaitable[Any]], ref_template: str = "#/$defs/{model}") -> dict[str, Any]:
+    """JSON Schema of what a handler says it returns; its references are made from the template."""
     returned = get_type_hints(function).get("return")
-    return {} if returned in (None, type(None)) else TypeAdapter(returned).json_schema()
+    return {} if returned in (None, type(None)) else TypeAdapter(returned).json_schema(ref_template=ref_template)

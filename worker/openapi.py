@@ -30,6 +30,11 @@ ACCEPTED = {
     "properties": {"run": {"type": "integer"}, "state": {"type": "string"}, "status_url": {"type": "string"}},
     "required": ["run", "state", "status_url"],
 }
+SKIPPED = {
+    "type": "object",
+    "properties": {"run": {"type": "integer"}, "skipped": {"type": "string"}},
+    "required": ["run", "skipped"],
+}
 RUN = {
     "type": "object",
     "properties": {
@@ -64,29 +69,33 @@ RUN_NUMBER = {"name": "run", "in": "path", "required": True, "schema": {"type": 
 def describe(served: Iterable[tuple[Handler, Endpoint]]) -> dict[str, Any]:
     """OpenAPI 3.1 of the endpoints."""
     paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
     for handler, endpoint in served:
-        paths[endpoint.path] = {"post": _post(handler, endpoint), "get": _get(endpoint)}
+        paths[endpoint.path] = {"post": _post(handler, endpoint, schemas), "get": _get(endpoint)}
         paths[endpoint.status_path("{run}")] = {"get": _run(endpoint)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hearken", "version": __version__},
         "paths": paths,
         "components": {
+            "schemas": schemas,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "secret": {"type": "apiKey", "in": "query", "name": "secret"},
-            }
+            },
         },
     }
 
 
-def _post(handler: Handler, endpoint: Endpoint) -> dict[str, Any]:
+def _post(handler: Handler, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    template = f"#/components/schemas/{endpoint.name}.{{model}}"
+    result = _defined(result_schema(handler.function, template), endpoint, schemas)
+    body = _defined(endpoint.body.model_json_schema(by_alias=True, ref_template=template), endpoint, schemas)
     answers = {
-        "200": _answer("the run succeeded: what the handler returned", result_schema(handler.function)),
+        "200": _answer("what the handler returned, or why it had nothing to do", {"anyOf": [result, SKIPPED]}),
         "202": _answer("the run is not over", ACCEPTED),
         "500": _answer("the run failed for good", ERROR),
     }
-    body = endpoint.body.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
     return {
         "operationId": endpoint.name,
         "summary": (inspect.getdoc(handler.function) or endpoint.name).splitlines()[0],
@@ -130,6 +139,12 @@ def _run(endpoint: Endpoint) -> dict[str, Any]:
         "parameters": [RUN_NUMBER],
         "responses": {"200": _answer("the run", RUN)} | _refusals("401", "404", "429", "503"),
     }
+
+
+def _defined(schema: Mapping[str, Any], endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema without its definitions: these go among the document's, under the endpoint's name."""
+    schemas |= {f"{endpoint.name}.{model}": of for model, of in schema.get("$defs", {}).items()}
+    return {name: of for name, of in schema.items() if name != "$defs"}
 
 
 def _refusals(*statuses: str) -> dict[str, Any]:

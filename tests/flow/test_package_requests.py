@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from handlers.packages.bulk import bulk_sync
 from tests.support.asking import SECRET
 from tests.support.gateway import Fault
 from tests.support.packages import Club, open_club, own_registry
+from tests.support.schemathesis import hold_against
 from tests.support.served import Reply, Served, served
 from worker.dev.embedded import EmbeddedPostgres
 from worker.testing import bench
@@ -162,3 +165,19 @@ async def test_the_tick_waits_for_a_bulk_sync_that_is_under_way(club: Club) -> N
         await stage.drain()
         assert await stage.parked() == []
     assert len(await club.execute("select id from hearken.package_syncs where completed")) == 2
+
+
+async def test_the_endpoints_hold_against_schemathesis(
+    club: Club, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As they are declared, but for their rate; with profiles that are there."""
+    await club.fill(3)
+    registry = own_registry()
+    for handler in list(registry.handlers.values()):
+        if handler.endpoint is not None:
+            registry.handlers[handler.name] = replace(handler, endpoint=replace(handler.endpoint, rate=1_000_000))
+    for name, value in club.environment.items():
+        monkeypatch.setenv(name, value)
+    async with served(club.url, registry, CRON_SECRET=SECRET) as worker:
+        await worker.until_ready()
+        await hold_against(worker.url, tmp_path)

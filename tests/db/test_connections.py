@@ -1,0 +1,53 @@
+"""Promise: a pooled connection is as good as a new one, whatever went wrong on it before."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg import errors
+
+from worker.database import Database
+from worker.settings import Settings
+
+
+async def test_a_connection_outlives_any_number_of_failures(database_url: str) -> None:
+    """Statements that the session has prepared are known to both sides, or to neither."""
+    database = Database(Settings.model_validate({"DATABASE_URL": database_url, "HEARKEN_CONNECTIONS": "1"}))
+    await database.open()
+    try:
+        for _ in range(30):
+            with pytest.raises(errors.DivisionByZero):
+                async with database.connection() as connection:
+                    for _ in range(3):
+                        await connection.execute("select %s::int", (1,))
+                    await connection.execute("select 1 / 0")
+            with pytest.raises(KeyError):
+                async with database.connection(origin="somebody") as connection:
+                    await connection.execute("select %s::text", ("a",))
+                    raise KeyError
+        async with database.connection() as connection:
+            (left,) = await (await connection.execute("select count(*) as n from pg_prepared_statements")).fetchall()
+    finally:
+        await database.close()
+    assert left["n"] <= 2
+
+
+async def test_a_prepared_statement_outlives_a_change_of_its_table(database_url: str) -> None:
+    """The first use after it fails, and no other: it is prepared anew."""
+    database = Database(Settings.model_validate({"DATABASE_URL": database_url, "HEARKEN_CONNECTIONS": "1"}))
+    await database.open()
+    failures = 0
+    try:
+        async with database.connection() as connection:
+            await connection.execute("create table rooms (id int)")
+        for number in range(20):
+            try:
+                async with database.connection() as connection:
+                    await connection.execute("select * from rooms")
+            except errors.FeatureNotSupported:
+                failures += 1
+            if number in (8, 14):
+                async with await database.connect() as other:
+                    await other.execute(f"alter table rooms add column c{number} int".encode())
+    finally:
+        await database.close()
+    assert failures <= 2
