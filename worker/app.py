@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -34,6 +34,7 @@ from worker.retention import Retention
 from worker.rights import require_rights
 from worker.routes import Routes
 from worker.settings import Settings, read_settings
+from worker.systems import Factory
 from worker.tables import read_table
 from worker.ticking import Ticker
 
@@ -62,18 +63,22 @@ async def open_services(
     *,
     application: str | None = None,
     read_only: bool = False,
+    lacking: Mapping[Factory, str] | None = None,
 ) -> AsyncIterator[Services]:
     """The database's pools and every declared resource, opened, and closed afterwards.
 
     application  what `pg_stat_activity` shows; a worker's name by default
     read_only    for a preview; see `Database`
+    lacking      resources to leave out, because of what is wrong with their settings
     """
     async with AsyncExitStack() as stack:
         database = Database(settings[Settings], application=application or application_name(), read_only=read_only)
         await database.open()
         stack.push_async_callback(database.close)
-        services = Services(database)
+        services = Services(database, lacking=lacking or {})
         for resource in registry.resources:
+            if resource.factory in services.lacking:
+                continue
             factory = asynccontextmanager(resource.factory)
             services.resources[resource.factory] = await stack.enter_async_context(
                 factory(settings[resource.settings], database)

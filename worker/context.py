@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 from worker import effects, runs
 from worker.change import Change, Row
 from worker.database import Connection, Database
-from worker.errors import DeclarationError
+from worker.errors import ConfigurationError, DeclarationError
 from worker.plans import Plan, Planned
 from worker.tables import Table
 
@@ -29,11 +29,15 @@ ROW = sql.SQL("select * from {table} where {key}")
 
 @dataclass
 class Services:
-    """What the process has for its handlers: filled by `app`, shared by all deliveries."""
+    """What the process has for its handlers: filled by `app`, shared by all deliveries.
+
+    lacking  resources that were not opened, and what is wrong with their settings: never in a worker
+    """
 
     database: Database
     resources: dict[Callable[..., Any], Any] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
+    lacking: Mapping[Callable[..., Any], str] = field(default_factory=dict)
 
 
 class Context:
@@ -101,7 +105,9 @@ class Context:
             return await _first(connection, query, values)
 
     def use(self, resource: Callable[..., AsyncIterator[T]]) -> T:
-        """The process-wide value of a `@resource` factory."""
+        """The process-wide value of a `@resource` factory. In a command, raises ConfigurationError without its settings."""
+        if resource in self.services.lacking:
+            raise ConfigurationError(self.services.lacking[resource])
         value: T = self.services.resources[resource]
         return value
 

@@ -15,7 +15,7 @@ from worker.brief import brief
 from worker.change import Change
 from worker.context import Context, Services
 from worker.declaration import Handler
-from worker.errors import CheckFailed, UsageError
+from worker.errors import CheckFailed, ConfigurationError, UsageError
 from worker.events import Event, Filter, find_events
 from worker.outcomes import Outcome, Park, Skip, Unavailable
 from worker.plans import NOTHING, Plan, Planned
@@ -55,7 +55,7 @@ async def preview(handler: Handler, topic: str, ids: Iterable[int], services: Se
 
     ids       one event for each key, the newest: what counts for a level-triggered handler
     services  over a read-only database, with the topic's table
-    Raises CheckFailed when the destination is away.
+    Raises CheckFailed when the destination is away, ConfigurationError without the settings of what the handler uses.
     """
     left = iter(ids)
     while some := list(islice(left, handler.concurrency)):
@@ -78,6 +78,8 @@ async def _preview_one(handler: Handler, event: Event, services: Services) -> Pr
         action, reason = NOTHING, outcome.reason
     except Park as outcome:
         action, reason = DEAD, outcome.reason
+    except ConfigurationError:  # of a resource that it uses: the same for every key
+        raise
     except Outcome as outcome:
         action, reason = UNKNOWN, outcome.reason
     except Exception as error:

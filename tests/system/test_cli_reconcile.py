@@ -138,6 +138,19 @@ async def test_wrong_usage_is_one_line(desk: Desk) -> None:
     assert (keyless.code, "STRIPE_SECRET_KEY" in keyless.err) == (2, True), keyless
 
 
+async def test_only_the_settings_of_the_system_asked_are_needed(desk: Desk) -> None:
+    """Half of the CRM's settings, which would keep a worker from starting, are no matter to what asks Stripe."""
+    others = {**desk.environment, "HEARKEN_HANDLERS": "handlers", "CRM_SUPABASE_URL": "https://abc.supabase.co"}
+    for arguments in (("reconcile", "spaces", "--apply"), ("replay", "1", "--dry-run"), ("explain", "spaces/1")):
+        result = await program(desk.url, *arguments, **others)
+        assert (result.code, "CRM_" in result.out + result.err) == (0, False), result
+    del others["STRIPE_SECRET_KEY"]
+    for arguments in (("reconcile", "spaces"), ("replay", "1", "--dry-run")):
+        result = await program(desk.url, *arguments, **others)
+        assert (result.code, "STRIPE_SECRET_KEY: is not set" in result.err) == (2, True), result
+        assert "CRM_" not in result.err
+
+
 async def test_a_dry_run_says_what_a_replay_would_do(desk: Desk) -> None:
     """With the difference field by field; nothing is appended, and nothing is written at Stripe."""
     await desk.rename(1)

@@ -19,7 +19,7 @@ from worker.context import Context
 from worker.database import Connection
 from worker.declaration import SOURCES, Handler
 from worker.drift import Reconciler, Standing
-from worker.errors import ConfigurationError, HearkenError, UsageError
+from worker.errors import HearkenError, UsageError
 from worker.events import known_topics
 from worker.explain import History, read_history
 from worker.keys import read_key
@@ -101,11 +101,8 @@ async def _look(registry: Registry, topic: str, key: str | None, hearing: Sequen
     able = [one for one in registry.reconcilers.values() if one.handler in names]
     if not able or key is None:
         return []
-    try:
-        async with serving(registry, "explain", [topic], read_only=True) as services:
-            return [await _look_at(one, key, Context(one.handler, services)) for one in able]
-    except ConfigurationError as error:
-        return [Looked(one.name, problem=" ".join(str(error).split())) for one in able]
+    async with serving(registry, "explain", [topic], read_only=True) as services:
+        return [await _look_at(one, key, Context(one.handler, services)) for one in able]
 
 
 async def _look_at(one: Reconciler, key: str, ctx: Context) -> Looked:
@@ -114,7 +111,7 @@ async def _look_at(one: Reconciler, key: str, ctx: Context) -> Looked:
     except Outcome as outcome:
         return Looked(one.name, problem=outcome.reason)
     except HearkenError as error:
-        return Looked(one.name, problem=str(error))
+        return Looked(one.name, problem=" ".join(str(error).split()))
 
 
 def _document(history: History, looked: Sequence[Looked]) -> dict[str, Any]:

@@ -11,16 +11,18 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import click
+from pydantic_settings import BaseSettings
 
 from worker import logs
 from worker.context import Services
 from worker.database import Connection, Database
-from worker.errors import UsageError
+from worker.errors import ConfigurationError, UsageError
 from worker.registry import Registry, registry
 from worker.settings import HandlersSetting, Settings, read_settings
+from worker.systems import Factory
 from worker.tables import read_table
 
 # For what may take long, and waits for another that is at it; for a table's lock each waits a few seconds only.
@@ -66,16 +68,19 @@ async def connected(declared: Registry, purpose: str, *, patient: bool = False) 
 async def serving(
     declared: Registry, purpose: str, topics: Iterable[str], *, read_only: bool = False
 ) -> AsyncIterator[Services]:
-    """What a worker has for its handlers: the resources, open, and these tables; needs every setting a worker needs.
+    """What a worker has for its handlers: the resources, open, and these tables.
 
+    Of the settings only the engine's must be there: a resource without its own fails when it is used.
     Raises ConfigurationError, WatchError, psycopg.OperationalError.
     """
-    from worker.app import open_services, read_all_settings
+    from worker.app import open_services
 
-    settings = read_all_settings(declared)
+    settings, lacking = _settings_there_are(declared)
     logs.configure("warning")  # to standard error: standard output is for answers
-    application = f"hearken {purpose}"
-    async with open_services(declared, settings, application=application, read_only=read_only) as services:
+    opening = open_services(
+        declared, settings, application=f"hearken {purpose}", read_only=read_only, lacking=lacking
+    )
+    async with opening as services:
         connection = await services.database.connect()
         try:
             for topic in topics:
@@ -83,6 +88,19 @@ async def serving(
         finally:
             await connection.close()
         yield services
+
+
+def _settings_there_are(declared: Registry) -> tuple[dict[type[BaseSettings], Any], dict[Factory, str]]:
+    """The engine's settings, and those of resources; of the others, what is wrong. Raises ConfigurationError."""
+    known = [resource.settings for resource in declared.resources]
+    settings = read_settings([Settings], known)
+    lacking: dict[Factory, str] = {}
+    for resource in declared.resources:
+        try:
+            settings |= read_settings([resource.settings], [Settings, *known])
+        except ConfigurationError as error:
+            lacking[resource.factory] = str(error)
+    return settings, lacking
 
 
 def confirm(question: str, *, yes: bool) -> None:
