@@ -13,7 +13,7 @@ from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
 from worker.registry import Registry
 
-OURS = ("DATABASE_URL", "HEARKEN_", "STRIPE_", "PORT", "PG")
+OURS = ("DATABASE_URL", "HEARKEN_", "STRIPE_", "CRM_", "CRON_SECRET", "PORT", "PG")
 
 
 class Findings(list[Finding]):
