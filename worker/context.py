@@ -105,7 +105,10 @@ class Context:
             return await _first(connection, query, values)
 
     def use(self, resource: Callable[..., AsyncIterator[T]]) -> T:
-        """The process-wide value of a `@resource` factory. In a command, raises ConfigurationError without its settings."""
+        """The process-wide value of a `@resource` factory.
+
+        Raises ConfigurationError in a command that runs without its settings.
+        """
         if resource in self.services.lacking:
             raise ConfigurationError(self.services.lacking[resource])
         value: T = self.services.resources[resource]

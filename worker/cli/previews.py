@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import click
@@ -15,33 +15,25 @@ from worker.plans import Planned
 from worker.preview import UNKNOWN, Preview, check_previewable, preview
 from worker.registry import Registry
 
-# Events by their id, with topic and key, for each handler that would hear them.
-Heard = Iterable[tuple[int, str, str | None]]
 
+async def show_previews(registry: Registry, newest: Mapping[str, Mapping[str, Sequence[int]]], *, as_json: bool) -> int:
+    """Print what handlers would do; returns the exit code.
 
-async def show_previews(registry: Registry, heard: Mapping[str, Heard], *, as_json: bool) -> int:
-    """Print what each handler would do for the newest of its events of each key; returns the exit code.
-
+    newest  for each handler, by topic, the newest event of each key that it would hear
     0, or 1 when it cannot be said of some key. Raises UsageError for a handler that cannot be previewed, CheckFailed.
     """
-    handlers = [registry.handlers[name] for name in heard]
+    handlers = [registry.handlers[name] for name in newest]
     check_previewable(handlers)
     topics = {topic for handler in handlers for topic in handler.topics}
     counts: Counter[str] = Counter()
     async with serving(registry, "preview", topics, read_only=True) as services:
         for handler in handlers:
-            for topic, ids in _newest(heard[handler.name]).items():
+            for topic, ids in newest[handler.name].items():
                 async for found in preview(handler, topic, ids, services):
                     counts[found.action] += 1
                     _show(found, as_json=as_json)
     click.echo(f"nothing was done; would be: {', '.join(f'{n} {action}' for action, n in counts.items())}", err=True)
     return NEGATIVE if counts[UNKNOWN] else 0
-
-
-def _newest(events: Heard) -> dict[str, Sequence[int]]:
-    """By topic, the newest event of each key."""
-    newest = {(topic, key): number for number, topic, key in sorted(events)}
-    return {topic: sorted(n for (t, _), n in newest.items() if t == topic) for topic in {t for t, _ in newest}}
 
 
 def _show(found: Preview, *, as_json: bool) -> None:

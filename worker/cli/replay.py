@@ -122,16 +122,16 @@ async def _replay(asked: Selection, orders: Orders) -> int:
         return await _append(connection, run, count, told, orders)
 
 
-async def _newest(connection: Connection, run: Run) -> dict[str, list[tuple[int, str, str | None]]]:
-    """For each handler that hears any of the events, the newest of each key: id, topic, key."""
-    newest: dict[str, dict[tuple[str, str | None], int]] = {}
+async def _newest(connection: Connection, run: Run) -> dict[str, dict[str, list[int]]]:
+    """For each handler that hears any of the events, by topic, the newest one of each key that it hears."""
+    newest: dict[str, dict[str, dict[str | None, int]]] = {}
     after = run.after
     while page := await read_chosen(connection, run.choice, after=after):
         for event in page:
             for name in event.heard:
-                newest.setdefault(name, {})[event.topic, event.key] = event.id
+                newest.setdefault(name, {}).setdefault(event.topic, {})[event.key] = event.id
         after = page[-1].id
-    return {name: [(number, *about) for about, number in of_it.items()] for name, of_it in newest.items()}
+    return {name: {topic: sorted(ids.values()) for topic, ids in of_it.items()} for name, of_it in newest.items()}
 
 
 async def _find_run(connection: Connection, registry: Registry, asked: Selection, orders: Orders) -> Run:

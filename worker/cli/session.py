@@ -77,9 +77,7 @@ async def serving(
 
     settings, lacking = _settings_there_are(declared)
     logs.configure("warning")  # to standard error: standard output is for answers
-    opening = open_services(
-        declared, settings, application=f"hearken {purpose}", read_only=read_only, lacking=lacking
-    )
+    opening = open_services(declared, settings, application=f"hearken {purpose}", read_only=read_only, lacking=lacking)
     async with opening as services:
         connection = await services.database.connect()
         try:
