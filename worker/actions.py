@@ -1,4 +1,7 @@
-"""What a person did, kept in `hearken.actions`: written here alone, in the transaction that does it."""
+"""What a person did, kept in `hearken.actions`: written here alone, in the transaction that does it.
+
+What is done by appending events (replay, backfill, reconcile, job) is kept in their notes instead.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,11 @@ class Person:
 
     by: str
     reason: str | None = None
+
+
+def said(by: str, reason: str | None) -> dict[str, str]:
+    """Who and why, as the note of an event keeps it; without a reason there is none."""
+    return {"by": by} | ({"reason": reason} if reason else {})
 
 
 async def record(connection: AsyncConnection[Any], action: Action, subjects: Sequence[Subject], person: Person) -> None:

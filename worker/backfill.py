@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import dict_row, scalar_row
 
+from worker.actions import said
 from worker.conditions import MISTAKES, READ_ONLY, condition_sql, not_a_condition
 from worker.declaration import Handler
 from worker.errors import InProgress
@@ -65,12 +66,13 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Wish:
-    """Which rows, for whom (None: all that hear the table), and who asks."""
+    """Which rows, for whom (None: all that hear the table), who asks, and why."""
 
     table: Table
     condition: str | None
     handlers: Sequence[str] | None
     by: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,19 @@ def _facts(wish: Wish) -> dict[str, Any]:
 
 
 class Filler:
-    """Carries out a backfill on a connection of its own. `handlers`: all that are declared for the table."""
+    """Carries out a backfill on a connection of its own. `handlers`: all that are declared for the table.
+
+    Who wishes it, and why, is in the note of each event: also where it goes on with what somebody else began.
+    """
 
     def __init__(
-        self, connection: AsyncConnection[Any], backfill: Backfill, table: Table, handlers: Iterable[Handler]
+        self, connection: AsyncConnection[Any], backfill: Backfill, wish: Wish, handlers: Iterable[Handler]
     ) -> None:
         self.backfill = backfill
         self._connection = connection
-        self._table = table
-        hidden = hidden_columns(table, [handler.subscription for handler in handlers])
-        note = {"backfill": {"id": backfill.id, "by": backfill.by}}
+        self._table = wish.table
+        hidden = hidden_columns(wish.table, [handler.subscription for handler in handlers])
+        note = {"backfill": {"id": backfill.id, **said(wish.by, wish.reason)}}
         self._to = Recipients(backfill.handlers, note, frozenset(hidden))
 
     async def run(self, *, chunk: int, rate: float | None, tell: Tell) -> None:

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
+from worker.actions import said
 from worker.context import Context
 from worker.database import Connection
 from worker.declaration import Handler
@@ -56,10 +57,11 @@ class Reconciled:
 
 @dataclass(frozen=True)
 class Mending:
-    """That drift is to be mended: who says so, and how many keys a second at most."""
+    """That drift is to be mended: who says so, how many keys a second at most, and why."""
 
     by: str
     rate: float | None = None
+    reason: str | None = None
 
 
 def find_reconciler(name: str, declared: Registry = registry) -> Reconciler:
@@ -134,7 +136,7 @@ class Sender:
         self._table = ctx.services.tables[handler.topics[0]]
         self._rate = mending.rate
         hidden = hidden_columns(self._table, [h.subscription for h in declared if self._table.topic in h.topics])
-        self._to = Recipients([handler.name], {"reconcile": {"by": mending.by}}, frozenset(hidden))
+        self._to = Recipients([handler.name], {"reconcile": said(mending.by, mending.reason)}, frozenset(hidden))
 
     async def send(self, result: Reconciled) -> None:
         """Send what the handler can mend; `result` says of each key whether it was sent."""

@@ -18,6 +18,7 @@ from psycopg.rows import dict_row, scalar_row
 from psycopg.types.json import Json, Jsonb
 
 from worker import choice as choices
+from worker.actions import said
 from worker.choice import DEAD, IN_LOG, Choice, Count
 from worker.declaration import Handler
 from worker.enrolment import enrolled
@@ -157,7 +158,7 @@ async def begin(connection: AsyncConnection[Any], choice: Choice, reason: Reason
 
     words  the command that chose, as it was given, by which `find_unfinished` knows it again
     """
-    note = {"by": reason.by} | ({"reason": reason.text} if reason.text else {})
+    note = said(reason.by, reason.text)
     new = {"choice": json.loads(choices.to_json(choice)), "words": words}
     async with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(ASK, {"topic": TOPIC, "new": Json(new), "note": Jsonb(note)})
@@ -202,10 +203,10 @@ async def append(connection: AsyncConnection[Any], run: Run, after: int, size: i
 
     A dead event is taken out of what is parked in the same transaction, and what was held behind it is let go.
     """
-    said = {"run": run.id, "by": run.reason.by} | ({"reason": run.reason.text} if run.reason.text else {})
+    note = {"run": run.id, **said(run.reason.by, run.reason.text)}
     query = APPEND_DEAD if run.choice.dead else APPEND
     async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        part = {**run.choice.part(after, size), "said": Jsonb(said), "named": run.choice.named or run.choice.dead}
+        part = {**run.choice.part(after, size), "said": Jsonb(note), "named": run.choice.named or run.choice.dead}
         rows = await (await cursor.execute(query, part)).fetchall()
         events = [row for row in rows if row["id"] is not None]
         if run.choice.dead:

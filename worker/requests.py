@@ -76,11 +76,12 @@ async def ask(
     source: str,
     idempotency_key: str | None = None,
     alone: bool = False,
-    by: str | None = None,
+    note: Mapping[str, str] | None = None,
 ) -> Asked:
     """Append a request (a `sound` body) for the handler of an endpoint, committed on return.
 
     alone  refuse it while another run is under way
+    note   who asks and why (`actions.said`), where that is known
     Raises KeyTaken when the key was used with another body, AlreadyRunning.
     """
     (topic,) = handler.topics
@@ -98,12 +99,12 @@ async def ask(
             taken = await _taken(connection, row)
             assert taken is not None  # noqa: S101  # whoever has the key has committed: that is what was waited for
             return taken
-        await _append(connection, opened["event_id"], topic, "request", str(opened["event_id"]), body, by)
+        await _append(connection, opened["event_id"], topic, "request", str(opened["event_id"]), body, note)
     return Asked(opened["event_id"])
 
 
-async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, by: str) -> Asked:
-    """Append a tick that is due now, beside those of its schedule, committed on return."""
+async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, note: Mapping[str, str]) -> Asked:
+    """Append a tick that is due now, beside those of its schedule, committed on return. note: as for `ask`."""
     assert handler.schedule is not None  # noqa: S101  # the caller has chosen it by its schedule
     (topic,) = handler.topics
     row = {"topic": topic, "source": "cli", "key": None, "hash": None}
@@ -112,15 +113,21 @@ async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, by: st
         assert opened is not None  # noqa: S101  # without a key there is no conflict
         (now,) = await (await connection.execute(NOW)).fetchall()
         due = json.dumps({"due": now["now"].isoformat()})
-        await _append(connection, opened["event_id"], topic, "tick", handler.schedule.name, due, by)
+        await _append(connection, opened["event_id"], topic, "tick", handler.schedule.name, due, note)
     return Asked(opened["event_id"])
 
 
 async def _append(
-    connection: AsyncConnection[Any], event_id: int, topic: str, op: str, key: str, new: str, by: str | None
+    connection: AsyncConnection[Any],
+    event_id: int,
+    topic: str,
+    op: str,
+    key: str,
+    new: str,
+    note: Mapping[str, str] | None,
 ) -> None:
-    note = None if by is None else Json({"by": by})
-    row = {"id": event_id, "topic": topic, "op": op, "key": key, "new": new, "note": note}
+    kept = None if note is None else Json(dict(note))
+    row = {"id": event_id, "topic": topic, "op": op, "key": key, "new": new, "note": kept}
     await connection.execute(APPEND, row)
     await ring(connection, [topic])
 

@@ -23,7 +23,7 @@ async def filler(url: str, declared: Registry, topic: str, **wish: Any) -> Async
         try:
             wanted = Wish(await read_table(connection, topic), wish.get("condition"), wish.get("handlers"), "anna@desk")
             backfill = await claim(connection, wanted) or await begin(connection, wanted)
-            yield Filler(connection, backfill, wanted.table, declared.handlers.values())
+            yield Filler(connection, backfill, wanted, declared.handlers.values())
         finally:
             await connection.close()
 

@@ -11,8 +11,10 @@ import pytest
 from handlers.spaces import sync_space
 from handlers.stripe import stripe
 from tests.support.cli import Result, Rooms, hearken
+from tests.support.local_stripe import sdk
 from tests.support.shop import Shop, open_shop
 from tests.support.workers import start_worker
+from worker.cli.session import operator
 from worker.testing import Bench, bench
 
 NOTE = 'select set_config(\'hearken.note\', \'{"by": "anna", "why": "new price list"}\', false)'
@@ -131,6 +133,28 @@ async def test_what_was_put_aside_replayed_and_done_by_persons(story: Story) -> 
         "row does not fit",
     ):
         assert said.replace(" for ", "") in result.out.replace(" for ", ""), result.out
+
+
+async def test_who_sent_its_row_and_why(story: Story) -> None:
+    """Backfilled, and sent by a reconciliation: in words for people, in the note for programs."""
+    await story.bench.execute("update spaces set name = 'Green'")
+    story.shop.server.calls.clear()
+    filled = await hearken(story.url, "backfill", "spaces", "--reason", "new handler", "--yes", **story.environment)
+    assert filled.code == 0, filled
+    await story.bench.drain()
+    product = {"name": "By hand"}
+    async with sdk(story.shop.server) as api:
+        await api.products.update_async("space_1", product)
+    sent = await hearken(story.url, "reconcile", "spaces", "--apply", "--reason", "a slip", **story.environment)
+    assert sent.code == 0, sent
+    result, document = await story.explain("spaces/1"), (await story.explain("spaces/1", "--json")).json
+    assert f"for backfill 1 by {operator()}: new handler" in result.out, result
+    assert f"for reconcile by {operator()}: a slip" in result.out, result
+    notes = [entry["note"] for entry in document["timeline"] if entry.get("op") == "snapshot"]
+    assert notes == [
+        {"backfill": {"id": 1, "by": operator(), "reason": "new handler"}},
+        {"reconcile": {"by": operator(), "reason": "a slip"}},
+    ]
 
 
 async def test_a_long_history_is_cut_to_its_newest(story: Story) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.support import jobs
 from tests.support.cli import Result, program, start
 from tests.support.workers import Worker, start_worker
+from worker.cli.session import operator
 
 JOBS = jobs.__name__
 
@@ -67,11 +68,20 @@ async def test_without_wait_it_says_where_to_look(url: str) -> None:
     assert (asked.code, "`hearken runs " in asked.out) == (0, True)
 
 
+async def test_who_asked_and_why_is_explained(url: str) -> None:
+    """Of a request as of a tick, by `hearken explain`."""
+    run = (await _hearken(url, "job", "count", "--body", '{"to": 1}', "--reason", "a try", "--json")).json["event_id"]
+    assert (await _hearken(url, "job", "nightly", "--reason", "it was late")).code == 0
+    for subject, reason in ((f"request/count/{run}", "a try"), ("tick/nightly", "it was late")):
+        (entry,) = (await _hearken(url, "explain", subject, "--json")).json["timeline"]
+        assert entry["note"] == {"by": operator(), "reason": reason}
+
+
 async def test_a_second_job_is_told_of_the_first(url: str) -> None:
     """Unless it is forced."""
     first = await _hearken(url, "job", "count", "--body", '{"to": 1}', "--json")
     second = await _hearken(url, "job", "count", "--body", '{"to": 1}')
-    assert (second.code, f"run {first.json['event_id']}" in second.err, "--force" in second.err) == (2, True, True)
+    assert (second.code, f"run {first.json['event_id']}" in second.err, "--force" in second.err) == (1, True, True)
     assert (await _hearken(url, "job", "count", "--body", '{"to": 1}', "--force")).code == 0
 
 

@@ -28,6 +28,7 @@ MOST = 10_000
 @click.option("--handler", "handlers", multiple=True, metavar="NAME", help="Only for this handler; may be repeated.")
 @click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="At most so many rows a second.")
 @click.option("--chunk", type=click.IntRange(1, MOST), default=500, show_default=True, help="Rows per transaction.")
+@click.option("--reason", help="Why; kept in the new events' note.")
 @click.option("--restart", is_flag=True, help="Begin anew, where an unfinished one would be gone on with.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -68,12 +69,13 @@ class _Doing:
         registry = load_handlers()
         async with connected(registry, "backfill") as connection:
             audience = await self._audience(connection, registry)
-            wish = Wish(await read_table(connection, self.topic), self.options["where"], audience.target, operator())
+            where, reason = self.options["where"], self.options["reason"]
+            wish = Wish(await read_table(connection, self.topic), where, audience.target, operator(), reason)
             estimate = await check_condition(connection, wish.table, wish.condition)
             known = await claim(connection, wish, restart=self.options["restart"])
             confirm(_question(wish, estimate, audience, known), yes=self.options["yes"])
             hearing = [h for h in registry.handlers.values() if self.topic in h.topics]
-            self.filler = Filler(connection, known or await begin(connection, wish), wish.table, hearing)
+            self.filler = Filler(connection, known or await begin(connection, wish), wish, hearing)
             await self._fill(self.filler, estimate)
             return self.filler.backfill
 

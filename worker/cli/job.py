@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 
 import click
 from pydantic import ValidationError
 
+from worker.actions import said
 from worker.cli.output import print_json
 from worker.cli.progress import bar
 from worker.cli.runs import tell
@@ -29,14 +30,15 @@ FAILED = 1
 @click.argument("name")
 @click.option("--body", metavar="JSON", help="What the POST's body would be.")
 @click.option("--force", is_flag=True, help="Also while another run is under way.")
+@click.option("--reason", help="Why; kept in the event's note.")
 @click.option("--wait", is_flag=True, help="Wait for the outcome; exit code 1 when it failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def job(name: str, body: str | None, force: bool, wait: bool, as_json: bool) -> None:
+def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool, as_json: bool) -> None:
     """Append a request for the endpoint NAME, or a tick of the schedule NAME that is due now; a worker does it.
 
     Ctrl-C ends the waiting alone: the run goes on, and `hearken runs RUN` tells its outcome.
     """
-    run = asyncio.run(_run(name, body, force=force, wait=wait))
+    run = asyncio.run(_run(name, body, reason, force=force, wait=wait))
     if as_json:
         print_json(asdict(run))
     elif wait:
@@ -47,12 +49,12 @@ def job(name: str, body: str | None, force: bool, wait: bool, as_json: bool) -> 
         raise SystemExit(FAILED)
 
 
-async def _run(name: str, body: str | None, *, force: bool, wait: bool) -> Run:
+async def _run(name: str, body: str | None, reason: str | None, *, force: bool, wait: bool) -> Run:
     registry = load_handlers()
     handler = _named(registry, name)
     document = _sound(handler, body)
     async with connected(registry, "job") as connection:
-        asked = await _ask(connection, handler, document, force=force)
+        asked = await _ask(connection, handler, document, said(operator(), reason), force=force)
         if wait:
             click.echo(f"run {asked.event_id}: waiting; Ctrl-C leaves it to the workers", err=True)
         look = partial(find_run, connection, asked.event_id)
@@ -62,12 +64,14 @@ async def _run(name: str, body: str | None, *, force: bool, wait: bool) -> Run:
     return run
 
 
-async def _ask(connection: Connection, handler: Handler, document: str, *, force: bool) -> Asked:
+async def _ask(
+    connection: Connection, handler: Handler, document: str, note: Mapping[str, str], *, force: bool
+) -> Asked:
     if handler.endpoint is None:
-        return await ask_tick(connection, handler, by=operator())
+        return await ask_tick(connection, handler, note=note)
     alone = handler.endpoint.alone and not force
     try:
-        return await ask(connection, handler, document, source="cli", alone=alone, by=operator())
+        return await ask(connection, handler, document, source="cli", alone=alone, note=note)
     except AlreadyRunning as error:
         raise UsageError(f"{error}, or ask again with --force") from None
 

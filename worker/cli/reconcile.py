@@ -16,7 +16,7 @@ from worker.cli.progress import bar
 from worker.cli.session import load_handlers, operator, serving
 from worker.context import Context
 from worker.drift import Drift
-from worker.errors import HearkenError
+from worker.errors import HearkenError, UsageError
 from worker.reconciling import Mending, Reconciled, find_reconciler, reconcile
 
 EVERY = 60.0
@@ -26,6 +26,7 @@ EVERY = 60.0
 @click.argument("system", required=False)
 @click.option("--apply", is_flag=True, help="Send what differs through the log to its handler.")
 @click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="Send at most so many keys a second.")
+@click.option("--reason", help="Why; kept in the new events' note.")
 @click.option(
     "--watch",
     type=click.FloatRange(min=1),
@@ -35,21 +36,24 @@ EVERY = 60.0
     help="Again and again, every 60 seconds or so many, until Ctrl-C.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one document for each time.")
-def reconcile_command(system: str | None, apply: bool, rate: float | None, watch: float | None, as_json: bool) -> int:
+def reconcile_command(
+    system: str | None, apply: bool, rate: float | None, reason: str | None, watch: float | None, as_json: bool
+) -> int:
     """List what differs between SYSTEM's table and what is outside; without SYSTEM, list the systems there are.
 
     What its handler has not been given yet, or is to try again, is not drift but in flight: it is counted apart.
     Exits with 1 when there is drift; with --apply, when there is some that was not sent: what only a person can mend.
     What was sent is mended when the handler has come to it: see `hearken status`, or reconcile once more.
     """
-    if rate is not None and not apply:
-        raise click.UsageError("--rate is for --apply")
+    if not apply and (rate is not None or reason is not None):
+        raise UsageError("--rate and --reason are for --apply")
     registry = load_handlers()
     if system is None:
         _list(sorted(registry.reconcilers), as_json=as_json)
         return 0
     find_reconciler(system, registry)
-    return asyncio.run(_reconcile(system, Mending(operator(), rate) if apply else None, watch, as_json=as_json))
+    mending = Mending(operator(), rate, reason) if apply else None
+    return asyncio.run(_reconcile(system, mending, watch, as_json=as_json))
 
 
 def _list(names: Sequence[str], *, as_json: bool) -> None:

@@ -74,8 +74,18 @@ def _event(entry: Entry) -> str:
         return f"event {entry.event_id}: replay of {facts['replay_of']}{whom}{who}{_because(said.get('reason'))}"
     parts = [f"event {entry.event_id}: {facts['op']}", _fields(facts["changed"])]
     parts += [f"by handler {facts['origin']}"] if facts.get("origin") else []
-    parts += [f"note {_value(note)}"] if note is not None else []
+    parts += [_noted(facts["op"], note)] if note is not None else []
     return "  ".join(part for part in parts if part)
+
+
+def _noted(op: str, note: Any) -> str:
+    """Who and why: of a snapshot in words, for the engine has written it; else as the application has."""
+    if op == "snapshot" and isinstance(note, dict):
+        for work, said in note.items():
+            if isinstance(said, dict) and said.get("by"):
+                which = f"{work} {said['id']}" if "id" in said else work
+                return f"for {which} by {said['by']}{_because(said.get('reason'))}"
+    return f"note {_value(note)}"
 
 
 def _effect(entry: Entry) -> str:
