@@ -13,11 +13,11 @@
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
     ├── Braked                 a paused handler would take much away: mend the rows, or confirm
     ├── Overtaken              somebody else was quicker: what was to be done is done, or no longer to do
-    ├── InProgress             another process is at the same work, which must not be done twice
+    ├── InProgress             somebody is at the same work, which must not be done twice
+    │   └── AlreadyRunning     a run that has to be alone is under way
     ├── CheckFailed            a readiness check: what is wrong and what to do
     ├── RequestRefused         an HTTP request is answered with a status and what is wrong with it
     ├── KeyTaken               an Idempotency-Key was used before, for something else
-    ├── AlreadyRunning         a run that has to be alone is under way
     └── UsageError             a command was given something that does not exist or does not fit
 
 The message of each is what an operator reads: what happened, on what, and what to do.
@@ -81,7 +81,15 @@ class Overtaken(HearkenError):
 
 
 class InProgress(HearkenError):
-    """Another process is at exactly this work."""
+    """Another process is at exactly this work: wait for it, or stop it."""
+
+
+class AlreadyRunning(InProgress):
+    """A run of this endpoint, the event `event_id`, is under way, and only one may be."""
+
+    def __init__(self, event_id: int, message: str) -> None:
+        super().__init__(message)
+        self.event_id = event_id
 
 
 class CheckFailed(HearkenError):
@@ -106,14 +114,6 @@ class RequestRefused(HearkenError):
 
 class KeyTaken(HearkenError):
     """The same Idempotency-Key came with another body."""
-
-
-class AlreadyRunning(HearkenError):
-    """A run of this endpoint, the event `event_id`, is under way, and only one may be."""
-
-    def __init__(self, event_id: int, message: str) -> None:
-        super().__init__(message)
-        self.event_id = event_id
 
 
 class UsageError(HearkenError):

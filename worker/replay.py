@@ -22,7 +22,7 @@ from worker.actions import said
 from worker.choice import DEAD, IN_LOG, Choice, Count
 from worker.declaration import Handler
 from worker.enrolment import enrolled
-from worker.errors import UsageError
+from worker.errors import InProgress, UsageError
 from worker.locks import replay_lock
 from worker.parking import PROMOTE
 from worker.ringing import ring
@@ -188,13 +188,13 @@ async def find_unfinished(
 async def resume(connection: AsyncConnection[Any], declared: Mapping[str, Handler], run: int) -> Run:
     """The run of this id, which is ours then, as with `begin`.
 
-    Raises UsageError when there is none, or while somebody else is at it.
+    Raises UsageError when there is none, InProgress while somebody else is at it.
     """
     rows = await _asked(connection, run)
     if not rows:
         raise UsageError(f"no such replay: {run}; `hearken events --topic {TOPIC}` lists them")
     if not await _take(connection, run):
-        raise UsageError(f"replay {run} is being run by somebody else at this moment")
+        raise InProgress(f"replay {run} is being run by somebody else: let it, or stop it")
     return await _as_run(connection, rows[0], declared)
 
 

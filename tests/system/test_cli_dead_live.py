@@ -107,9 +107,9 @@ async def test_ctrl_c_at_the_question_leaves_everything(dead: Rooms) -> None:
     assert await dead.value("select count(*) from hearken.actions") == 0
 
 
-@pytest.mark.parametrize(("answer", "code", "state"), [(b"y\n", 0, "due"), (b"n\n", 130, "dead")])
+@pytest.mark.parametrize(("answer", "code", "state"), [(b"y\n", 0, "due"), (b"n\n", 1, "dead")])
 async def test_the_answer_counts(dead: Rooms, answer: bytes, code: int, state: str) -> None:
-    """Only a yes retries."""
+    """Only a yes retries; a no is a negative answer."""
     async with start_at_terminal(dead.url, "dead", "retry", "1") as (process, keyboard):
         assert process.stderr is not None
         await process.stderr.readuntil(b"?")

@@ -142,9 +142,8 @@ async def test_who_sent_its_row_and_why(story: Story) -> None:
     filled = await hearken(story.url, "backfill", "spaces", "--reason", "new handler", "--yes", **story.environment)
     assert filled.code == 0, filled
     await story.bench.drain()
-    product = {"name": "By hand"}
     async with sdk(story.shop.server) as api:
-        await api.products.update_async("space_1", product)
+        await api.products.update_async("space_1", {"name": "By hand"})
     sent = await hearken(story.url, "reconcile", "spaces", "--apply", "--reason", "a slip", **story.environment)
     assert sent.code == 0, sent
     result, document = await story.explain("spaces/1"), (await story.explain("spaces/1", "--json")).json

@@ -1,7 +1,8 @@
 """The command line: `hearken`, or `python -m worker`. The outermost layer; each command is a module of its own here.
 
 Answers go to standard output, everything said about them to standard error. Exit codes: 0 done, 1 no (something is
-pending, the database is away), 2 wrong usage or an unknown name, 130 interrupted.
+pending, somebody else is at it, the database is away, a person has said so), 2 wrong usage or an unknown name,
+130 interrupted.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import click
 from pydantic import ValidationError
 
 from worker.actions import said
+from worker.cli.failures import NEGATIVE
 from worker.cli.output import print_json
 from worker.cli.progress import bar
 from worker.cli.runs import tell
@@ -23,8 +24,6 @@ from worker.registry import Registry
 from worker.requests import Asked, ask, ask_tick, problems, sound, wait_for
 from worker.runs import Run, find_run
 
-FAILED = 1
-
 
 @click.command(short_help="Ask an endpoint, or let a schedule be due.")
 @click.argument("name")
@@ -33,7 +32,7 @@ FAILED = 1
 @click.option("--reason", help="Why; kept in the event's note.")
 @click.option("--wait", is_flag=True, help="Wait for the outcome; exit code 1 when it failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool, as_json: bool) -> None:
+def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool, as_json: bool) -> int:
     """Append a request for the endpoint NAME, or a tick of the schedule NAME that is due now; a worker does it.
 
     Ctrl-C ends the waiting alone: the run goes on, and `hearken runs RUN` tells its outcome.
@@ -45,8 +44,7 @@ def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool
         tell(run)
     else:
         click.echo(f"run {run.event_id}: `hearken runs {run.event_id}` tells its outcome")
-    if run.state == "dead":
-        raise SystemExit(FAILED)
+    return NEGATIVE if run.state == "dead" else 0
 
 
 async def _run(name: str, body: str | None, reason: str | None, *, force: bool, wait: bool) -> Run:
@@ -73,7 +71,7 @@ async def _ask(
     try:
         return await ask(connection, handler, document, source="cli", alone=alone, note=note)
     except AlreadyRunning as error:
-        raise UsageError(f"{error}, or ask again with --force") from None
+        raise AlreadyRunning(error.event_id, f"{error}, or ask again with --force") from None
 
 
 async def _watch(name: str, look: Callable[[], Awaitable[Run | None]]) -> Run | None:

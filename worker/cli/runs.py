@@ -7,13 +7,13 @@ from dataclasses import asdict
 
 import click
 
+from worker.cli.failures import NEGATIVE
 from worker.cli.output import print_json, print_table, span
 from worker.cli.session import connected, load_handlers
 from worker.errors import UsageError
 from worker.runs import Run, find_run, find_runs
 
 HEADINGS = ("run", "what", "by", "asked", "took", "state", "attempt", "says")
-DEAD = 1
 
 
 @click.command(short_help="What became of ticks and requests.")
@@ -21,7 +21,7 @@ DEAD = 1
 @click.option("--topic", help="Only of this topic, such as tick/NAME or request/NAME.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> None:
+def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> int:
     """List the runs of schedules and endpoints, the newest first; or tell one RUN, with its result.
 
     Exit code 1 when there is none, or the RUN asked for is dead.
@@ -36,8 +36,7 @@ def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> None:
         print_table(HEADINGS, [_row(one) for one in found])
     else:
         click.echo("no runs", err=True)
-    if not found or (run is not None and found[0].state == "dead"):
-        raise SystemExit(DEAD)
+    return NEGATIVE if not found or (run is not None and found[0].state == "dead") else 0
 
 
 async def _read(run: int | None, topic: str | None, limit: int) -> list[Run]:

@@ -17,6 +17,7 @@ import click
 from pydantic_settings import BaseSettings
 
 from worker import logs
+from worker.cli.failures import NEGATIVE
 from worker.context import Services
 from worker.database import Connection, Database
 from worker.errors import ConfigurationError, UsageError
@@ -102,7 +103,10 @@ def _settings_there_are(declared: Registry) -> tuple[dict[type[BaseSettings], An
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask the person at the terminal. Raises UsageError when there is none, click.Abort when the answer is no."""
+    """Ask the person at the terminal: a no ends the command, with a negative exit code.
+
+    Raises UsageError when there is no terminal.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
@@ -110,7 +114,9 @@ def confirm(question: str, *, yes: bool) -> None:
     # While the event loop has it, Ctrl-C would only be heard after the answer.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        click.confirm(question, abort=True, err=True)
+        if not click.confirm(question, err=True):
+            click.echo("nothing is done", err=True)
+            raise click.exceptions.Exit(NEGATIVE)
     finally:
         signal.signal(signal.SIGINT, before)
 
