@@ -97,7 +97,10 @@ async def test_every_command_for_when_something_is_wrong_answers(database_url: s
         connection.execute("insert into public.spaces (name, capacity, price_per_hour) values ('Blue', 4, 20)")
         connection.execute("insert into hearken.paused (handler, by, reason) values ('sync_space', 'me', 'why')")
         connection.execute("alter table spaces disable trigger hearken_update")
-    for command in sorted({command for command, _ in _symptoms()}):
+    commands = sorted({command for command, _ in _symptoms()})
+    operating = {"doctor", "status", "explain", "reconcile", "backfill", "replay", "dead", "resume"}
+    assert operating <= {command.split()[0] for command in commands}
+    for command in commands:
         result = await program(database_url, *command.split(), **environment)
         assert result.code in (0, 1), f"hearken {command}: {result.err or result.out}"
         assert result.out + result.err, f"hearken {command} says nothing"
@@ -116,6 +119,13 @@ async def test_what_to_read_is_there(database_url: str, stripe: LocalStripe) -> 
     for command, text in _symptoms():
         if command in there:
             assert set(re.findall(r"`([^`]+)`", text)) <= there[command], f"hearken {command}: {text}"
+
+
+@pytest.mark.parametrize("page", [README, README.parent / "bench" / "README.md"])
+def test_running_text_has_short_lines(page: Path) -> None:
+    """At most 120 characters, code and tables aside."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
 def test_the_example_handler_is_short() -> None:
