@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -82,7 +82,7 @@ class Entry:
 class Delivery:
     """How one event stands with one handler.
 
-    state     delivered, waiting (its cursor has not come to it), due, held or dead
+    state     delivered, skipped (by a person), waiting (its cursor has not come to it), due, held or dead
     before    when it was delivered at the latest, as far as is kept; None while it is not
     attempts  how many have failed, as far as is kept: while it is put aside
     seconds   from its first effect to the end of its last, None where it had none
@@ -129,6 +129,7 @@ async def read_history(
     parked = await _rows(connection, PARKED, {**about, "since": None})
     actions = await _rows(connection, ACTIONS, {**about, "handlers": [h.name for h in hearing]})
     deliveries = [d for h in hearing for d in await _deliveries(connection, topic, h, events, effects, parked)]
+    deliveries = _without_skipped(deliveries, actions)
     timeline = [*map(_change, events), *map(_effect, effects), *map(_parked, parked), *map(_action, actions)]
     row, is_table = await _row(connection, topic, key, hearing)
     # What happened at the same moment is told in the order of cause: the change first.
@@ -198,6 +199,12 @@ async def _deliveries(
     aside = {p["event_id"]: p for p in parked if p["handler"] == handler.name}
     made = [e for e in effects if e["handler"] == handler.name]
     return [_delivery(row, handler.name, aside.get(row["id"]), made) for row in rows]
+
+
+def _without_skipped(deliveries: Iterable[Delivery], actions: Iterable[Mapping[str, Any]]) -> list[Delivery]:
+    """A cursor has passed what a person has skipped, too."""
+    skipped = {(a["event_id"], a["handler"]) for a in actions if a["action"] == "skip"}
+    return [replace(d, state="skipped", before=None) if (d.event_id, d.handler) in skipped else d for d in deliveries]
 
 
 def _delivery(

@@ -156,6 +156,20 @@ async def test_who_sent_its_row_and_why(story: Story) -> None:
     ]
 
 
+async def test_what_was_skipped_is_not_called_delivered(story: Story) -> None:
+    """Who skipped it and why is told, and that it was not delivered."""
+    await story.bench.execute("update spaces set price_per_hour = 21.005")
+    await story.bench.drain()
+    skipped = await hearken(story.url, "dead", "skip", "--all", "--reason", "a typo", "--yes", **story.environment)
+    assert skipped.code == 0, skipped
+    result, document = await story.explain("spaces/1"), (await story.explain("spaces/1", "--json")).json
+    number = max(entry["event_id"] for entry in document["timeline"])
+    assert [d["state"] for d in document["deliveries"] if d["event_id"] == number] == ["skipped"]
+    assert f"skip event {number} of sync_space by {operator()}: a typo" in result.out
+    assert "sync_space: skipped" in result.out
+    assert "now: sync_space: everything is delivered, but for 1 skipped" in result.out
+
+
 async def test_a_long_history_is_cut_to_its_newest(story: Story) -> None:
     """By number or by time, and it says so."""
     for name in "abc":

@@ -66,7 +66,7 @@ async def test_drift_is_listed_and_nothing_written(desk: Desk) -> None:
     desk.shop.server.calls.clear()
     told, facts = await desk.run("reconcile", "spaces"), await desk.run("reconcile", "spaces", "--json")
     assert (told.code, facts.code) == (1, 1)
-    assert "name  1    space_1  name 'By hand' → 'Blue'" in told.out, told.out
+    assert 'name  1    space_1  name "By hand" → "Blue"' in told.out, told.out
     (drift,) = facts.json["drift"]
     assert (drift["kind"], drift["changed"]) == ("name", {"name": ["By hand", "Blue"]})
     assert desk.shop.writes() == []
@@ -159,7 +159,7 @@ async def test_a_dry_run_says_what_a_replay_would_do(desk: Desk) -> None:
     told = await desk.run("replay", "1", "2", "--dry-run")
     assert told.code == 0, told
     assert (
-        "public.spaces 1  update  (sync_space, event 1)\n  product.update space_1: name 'By hand' → 'Blue'" in told.out
+        'public.spaces 1  update  (sync_space, event 1)\n  product.update space_1: name "By hand" → "Blue"' in told.out
     )
     assert "public.spaces 2  nothing" in told.out
     facts = (await desk.run("replay", "1", "2", "--dry-run", "--json")).json_lines

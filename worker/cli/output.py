@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
 
+LONGEST = 300
 SPANS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -51,6 +52,19 @@ def _draw(headings: Sequence[str], texts: Sequence[Sequence[str]], numeric: Sequ
 def printable(text: str) -> str:
     """A key, a document or a message is whatever somebody wrote; what would steer the terminal is shown escaped."""
     return text if text.isprintable() else json.dumps(text)
+
+
+def fields(changed: Mapping[str, Iterable[Any]]) -> str:
+    """What differs: field → (before, after)."""
+    pairs = ((name, *pair) for name, pair in changed.items())
+    return ", ".join(f"{name} {value_of(before)} → {value_of(after)}" for name, before, after in pairs)
+
+
+def value_of(value: Any) -> str:
+    """A value on one line, not endlessly long; what would steer the terminal is escaped."""
+    text = "-" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if text.isprintable() else ascii(text)
 
 
 def span(seconds: float | None) -> str | None:

@@ -9,9 +9,8 @@ from dataclasses import asdict
 import click
 
 from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json
+from worker.cli.output import fields, print_json
 from worker.cli.session import serving
-from worker.plans import Planned
 from worker.preview import UNKNOWN, Preview, check_previewable, preview
 from worker.registry import Registry
 
@@ -43,12 +42,4 @@ def _show(found: Preview, *, as_json: bool) -> None:
     reason = f": {found.reason}" if found.reason else ""
     click.echo(f"{found.topic} {found.key or '-'}  {found.action}  ({found.handler}, event {found.event_id}){reason}")
     for effect in found.effects:
-        click.echo(f"  {effect.step} {effect.object or '(new)'}: {_fields(effect)}")
-
-
-def _fields(effect: Planned) -> str:
-    return ", ".join(f"{name} {_value(before)} → {_value(after)}" for name, (before, after) in effect.changed.items())
-
-
-def _value(value: object) -> str:
-    return "-" if value is None else repr(value)
+        click.echo(f"  {effect.step} {effect.object or '(new)'}: {fields(effect.changed)}")

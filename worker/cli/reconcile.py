@@ -11,7 +11,7 @@ import click
 import psycopg
 
 from worker.cli.failures import NEGATIVE, explain
-from worker.cli.output import print_json, print_table
+from worker.cli.output import fields, print_json, print_table, printable
 from worker.cli.progress import bar
 from worker.cli.session import load_handlers, operator, serving
 from worker.context import Context
@@ -120,20 +120,11 @@ def _say(found: Reconciled, *, mended: bool) -> None:
     if mended:
         click.echo(f"sent to {found.handler}: {len(found.sent)} keys; `hearken status` shows how far it is", err=True)
     if found.unsent:
-        click.echo(f"not sent: {', '.join(map(_printable, found.unsent))}: try again later", err=True)
+        click.echo(f"not sent: {', '.join(map(printable, found.unsent))}: try again later", err=True)
     if for_people := sum(not one.mendable for one in found.drift):
         click.echo(f"for a person: {for_people}, which {found.handler} cannot mend", err=True)
 
 
 def _row(one: Drift) -> tuple[object, ...]:
-    changed = ", ".join(f"{name} {_value(before)} → {_value(after)}" for name, (before, after) in one.changed.items())
-    difference = "; ".join(part for part in (changed, one.text) if part)
-    return (one.kind, one.key and _printable(one.key), one.object and _printable(one.object), difference or None)
-
-
-def _value(value: object) -> str:
-    return "-" if value is None else repr(value)
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)
+    difference = "; ".join(part for part in (fields(one.changed), one.text) if part)
+    return (one.kind, one.key and printable(one.key), one.object and printable(one.object), difference or None)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from worker.cli.output import printable
+from worker.cli.output import fields, printable, value_of
 from worker.drift import Drift, Standing
 from worker.explain import Delivery, Entry, History
 
 COLOURS = {"change": "cyan", "replay": "magenta", "effect": "green", "parked": "yellow", "action": "blue"}
 NOW = "bold"
 BAD = "red"
-LONGEST = 300
 
 Line = tuple[str, str]
 """A line and its colour, "" for none."""
@@ -72,7 +70,7 @@ def _event(entry: Entry) -> str:
         whom = f" for {', '.join(facts['target'])}" if facts.get("target") else ""
         who = f" by {said['by']}" if said.get("by") else ""
         return f"event {entry.event_id}: replay of {facts['replay_of']}{whom}{who}{_because(said.get('reason'))}"
-    parts = [f"event {entry.event_id}: {facts['op']}", _fields(facts["changed"])]
+    parts = [f"event {entry.event_id}: {facts['op']}", fields(facts["changed"])]
     parts += [f"by handler {facts['origin']}"] if facts.get("origin") else []
     parts += [_noted(facts["op"], note)] if note is not None else []
     return "  ".join(part for part in parts if part)
@@ -85,7 +83,7 @@ def _noted(op: str, note: Any) -> str:
             if isinstance(said, dict) and said.get("by"):
                 which = f"{work} {said['id']}" if "id" in said else work
                 return f"for {which} by {said['by']}{_because(said.get('reason'))}"
-    return f"note {_value(note)}"
+    return f"note {value_of(note)}"
 
 
 def _effect(entry: Entry) -> str:
@@ -96,15 +94,15 @@ def _effect(entry: Entry) -> str:
         facts["state"], "outcome unknown: it was begun, and its end never written down"
     )
     text = f"{facts['handler']} {facts['step']} {ids}".rstrip()
-    return f"{text} for event {entry.event_id}, {end}  {_fields(facts['changed'] or {})}".rstrip()
+    return f"{text} for event {entry.event_id}, {end}  {fields(facts['changed'] or {})}".rstrip()
 
 
 def _delivered(one: Delivery) -> str:
     took = "" if one.seconds is None else f", effects took {one.seconds * 1000:.0f} ms"
     if one.state == "delivered":
         return f"{one.handler}: delivered before {one.before:%Y-%m-%d %H:%M:%S}{took}"
-    if one.state == "waiting":
-        return f"{one.handler}: not yet delivered{took}"
+    if one.state in ("waiting", "skipped"):
+        return f"{one.handler}: {'not yet delivered' if one.state == 'waiting' else 'skipped'}{took}"
     return f"{one.handler}: {one.state}, {one.attempts} attempts failed{took}"
 
 
@@ -117,7 +115,8 @@ def _stands(history: History) -> Iterator[Line]:
         states.setdefault(delivery.handler, []).append(delivery.state)
     for handler, of_it in states.items():
         left = [f"{of_it.count(state)} {state}" for state in ("waiting", "due", "held", "dead") if state in of_it]
-        yield f"now: {handler}: {', '.join(left) or 'everything is delivered'}", BAD if left else NOW
+        but = f", but for {of_it.count('skipped')} skipped" if "skipped" in of_it else ""
+        yield f"now: {handler}: {', '.join(left) or f'everything is delivered{but}'}", BAD if left else NOW
 
 
 def _outside(name: str, standing: Standing | None, problem: str | None) -> Iterator[Line]:
@@ -132,23 +131,11 @@ def _outside(name: str, standing: Standing | None, problem: str | None) -> Itera
 
 
 def _drift(drift: Drift) -> str:
-    return "  ".join(part for part in (drift.kind, _fields(drift.changed), drift.text) if part)
-
-
-def _fields(changed: Mapping[str, Iterable[Any]]) -> str:
-    pairs = ((name, *pair) for name, pair in changed.items())
-    return ", ".join(f"{name} {_value(before)} → {_value(after)}" for name, before, after in pairs)
+    return "  ".join(part for part in (drift.kind, fields(drift.changed), drift.text) if part)
 
 
 def _members(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
-
-
-def _value(value: Any) -> str:
-    """A value on one line, not endlessly long; what would steer the terminal is escaped."""
-    text = "-" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return text if text.isprintable() else ascii(text)
+    return ", ".join(f"{name} {value_of(value)}" for name, value in values.items())
 
 
 def _because(reason: str | None) -> str:
