@@ -14,13 +14,11 @@ from worker.actions import Person, last
 from worker.cli.dead_event import print_examined
 from worker.cli.failures import NEGATIVE
 from worker.cli.output import print_json, print_table, printable
-from worker.cli.session import confirm, connected, load_handlers, operator
+from worker.cli.session import check_known, confirm, connected, load_handlers, operator
 from worker.database import Connection
 from worker.dead import Choice, Dead, Group
 from worker.dead_event import Examined, examine
-from worker.enrolment import enrolled
 from worker.errors import Overtaken, UsageError
-from worker.registry import Registry
 
 ID = click.IntRange(min=1, max=2**63 - 1)
 HEADINGS = ("handler", "events", "oldest", "newest", "example", "reason")
@@ -146,14 +144,16 @@ def _choice(event_id: int | None, handler: str | None, matching: str | None, *, 
 async def _list(handler: str | None) -> list[Group]:
     registry = load_handlers()
     async with connected(registry, "dead") as connection:
-        await _check_known(connection, registry, handler)
+        if handler is not None:
+            await check_known(connection, registry, handler)
         return await events.group(connection, handler)
 
 
 async def _show(choice: Choice) -> Examined:
     registry = load_handlers()
     async with connected(registry, "dead") as connection:
-        await _check_known(connection, registry, choice.handler)
+        if choice.handler is not None:
+            await check_known(connection, registry, choice.handler)
         (one,) = await _choose(connection, choice)
         examined = await examine(connection, one, registry.handlers)
     if examined is None:
@@ -164,7 +164,8 @@ async def _show(choice: Choice) -> Examined:
 async def _act(verb: str, done: str, choice: Choice, act: Act, *, yes: bool, as_json: bool) -> int:
     registry = load_handlers()
     async with connected(registry, "dead", patient=True) as connection:
-        await _check_known(connection, registry, choice.handler)
+        if choice.handler is not None:
+            await check_known(connection, registry, choice.handler)
         chosen = await _choose(connection, choice)
         counts = Counter(one.handler for one in chosen)
         whose = ", ".join(f"{count:,} of {handler}" for handler, count in counts.items())
@@ -193,14 +194,6 @@ async def _choose(connection: Connection, choice: Choice) -> list[Dead]:
             raise Overtaken(f"{event} is not dead any more: {before}")
         raise UsageError(f"{event} is not dead: `hearken dead list` has those that are")
     return chosen
-
-
-async def _check_known(connection: Connection, registry: Registry, handler: str | None) -> None:
-    if handler is None:
-        return
-    known = registry.handlers.keys() | (await enrolled(connection)).keys()
-    if handler not in known:
-        raise UsageError(f"no such handler: {handler}; known are {', '.join(sorted(known)) or 'none'}")
 
 
 def _events(count: int) -> str:

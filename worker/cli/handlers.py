@@ -12,13 +12,9 @@ from worker.actions import Person
 from worker.brake import Seen
 from worker.cli.failures import NEGATIVE
 from worker.cli.output import print_json
-from worker.cli.session import confirm, connected, load_handlers, operator
-from worker.database import Connection
-from worker.declaration import of_engine
-from worker.enrolment import enrolled
+from worker.cli.session import check_known, confirm, connected, load_handlers, operator
 from worker.errors import UsageError
 from worker.forgetting import Kept
-from worker.registry import Registry
 
 
 @click.command(short_help="Let a handler wait.")
@@ -76,14 +72,14 @@ def forget(handler: str, yes: bool, as_json: bool) -> None:
 async def _pause(handler: str, person: Person) -> None:
     registry = load_handlers()
     async with connected(registry, "pause") as connection:
-        await _check_known(connection, registry, handler)
+        await check_known(connection, registry, handler)
         await pausing.pause(connection, handler, person)
 
 
 async def _resume(handler: str, person: Person, *, confirmed: bool) -> tuple[bool, Seen | None]:
     registry = load_handlers()
     async with connected(registry, "resume") as connection:
-        await _check_known(connection, registry, handler)
+        await check_known(connection, registry, handler)
         if confirmed:
             return True, await pausing.confirm(connection, handler, person)
         return await pausing.resume(connection, handler, person), None
@@ -100,10 +96,3 @@ async def _forget(handler: str, *, yes: bool) -> Kept:
         confirm(f"Forget {handler}, with its cursor and {kept.parked} parked events ({kept.dead} dead)?", yes=yes)
         await forgetting.forget(connection, handler, Person(operator()))
     return kept
-
-
-async def _check_known(connection: Connection, registry: Registry, handler: str) -> None:
-    known = registry.every_handler.keys() | (await enrolled(connection)).keys()
-    if handler not in known:
-        theirs = sorted(name for name in known if not of_engine(name))
-        raise UsageError(f"no such handler: {handler}; known are {', '.join(theirs) or 'none'}")

@@ -20,6 +20,8 @@ from worker import logs
 from worker.cli.failures import NEGATIVE
 from worker.context import Services
 from worker.database import Connection, Database
+from worker.declaration import of_engine
+from worker.enrolment import enrolled
 from worker.errors import ConfigurationError, UsageError
 from worker.registry import Registry, registry
 from worker.settings import HandlersSetting, Settings, read_settings
@@ -77,15 +79,11 @@ async def serving(
     from worker.app import open_services
 
     settings, lacking = _settings_there_are(declared)
-    logs.configure("warning")  # to standard error: standard output is for answers
+    async with connected(declared, purpose) as connection:  # before the pools, which would try again and again
+        tables = {topic: await read_table(connection, topic) for topic in topics}
     opening = open_services(declared, settings, application=f"hearken {purpose}", read_only=read_only, lacking=lacking)
     async with opening as services:
-        connection = await services.database.connect()
-        try:
-            for topic in topics:
-                services.tables[topic] = await read_table(connection, topic)
-        finally:
-            await connection.close()
+        services.tables |= tables
         yield services
 
 
@@ -100,6 +98,14 @@ def _settings_there_are(declared: Registry) -> tuple[dict[type[BaseSettings], An
         except ConfigurationError as error:
             lacking[resource.factory] = str(error)
     return settings, lacking
+
+
+async def check_known(connection: Connection, declared: Registry, handler: str) -> None:
+    """Raises UsageError for a handler that neither the code nor the database knows."""
+    known = declared.every_handler.keys() | (await enrolled(connection)).keys()
+    if handler not in known:
+        theirs = sorted(name for name in known if not of_engine(name))
+        raise UsageError(f"no such handler: {handler}; known are {', '.join(theirs) or 'none'}")
 
 
 def confirm(question: str, *, yes: bool) -> None:
