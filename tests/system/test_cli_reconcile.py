@@ -15,6 +15,7 @@ from tests.support.filling import telling
 from tests.support.local_stripe import sdk
 from tests.support.shop import Shop, open_shop
 from tests.support.workers import start_worker
+from worker.dev.ports import free_port
 from worker.testing import Bench, bench
 
 MODULES = "handlers.spaces"
@@ -149,6 +150,14 @@ async def test_only_the_settings_of_the_system_asked_are_needed(desk: Desk) -> N
         result = await program(desk.url, *arguments, **others)
         assert (result.code, "STRIPE_SECRET_KEY: is not set" in result.err) == (2, True), result
         assert "CRM_" not in result.err
+
+
+async def test_a_database_that_is_away_is_one_line(desk: Desk) -> None:
+    """Exit code 1, said once, and not by each pool of connections."""
+    away = f"postgresql://postgres@127.0.0.1:{free_port()}/gone"
+    result = await program(away, "reconcile", "spaces", **desk.environment)
+    assert (result.code, result.err.count("\n")) == (1, 1), result
+    assert result.err.startswith("hearken: the database cannot be reached: ")
 
 
 async def test_a_dry_run_says_what_a_replay_would_do(desk: Desk) -> None:
