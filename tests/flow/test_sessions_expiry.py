@@ -1,4 +1,4 @@
-"""Promise: the minute's tick expires what is overdue, and purchases that were there before get the invoices they lack."""
+"""Promise: the minute's tick expires what is overdue; purchases of before get the invoice that they lack."""
 
 from __future__ import annotations
 
