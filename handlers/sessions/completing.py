@@ -11,9 +11,12 @@ from typing import LiteralString
 from handlers.sessions.batch import clear, lock, say_who
 from worker import Change, Context, Park, on
 
+# What has been played, before there were these handlers, is not played again: it gets no invoice.
 WITHOUT_MINUTES: LiteralString = """
 select from public.purchases p
 where p.id = any(%s) and p.payment_status = 'completed' and coalesce(p.minutes, 0) <= 0
+  and coalesce(p.session_status, 'pending') in ('pending', 'reserved')
+  and not exists (select from public.active_game_sessions_v2 s where s.purchase_id = p.id)
   and not exists (select from public.invoices i where i.purchase_id = p.id)
 limit 1
 """
@@ -26,6 +29,8 @@ from public.purchases p
 cross join lateral (
     select 'INV-' || to_char(p.created_at at time zone 'UTC', 'YYYY') || '-' || lpad(p.id::text, 6, '0')) n (number)
 where p.id = any(%s) and p.payment_status = 'completed'
+  and coalesce(p.session_status, 'pending') in ('pending', 'reserved')
+  and not exists (select from public.active_game_sessions_v2 s where s.purchase_id = p.id)
   and not exists (select from public.invoices i where i.purchase_id = p.id)
 order by p.id
 on conflict (purchase_id) do nothing

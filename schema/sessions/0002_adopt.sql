@@ -53,7 +53,7 @@ begin
         select format('drop routine %s', p.oid::regprocedure) from pg_proc p
         where p.pronamespace = 'public'::regnamespace
           and p.proname in ('sync_purchase_session_status', 'activate_invoice', 'start_session', 'pause_session',
-                            'resume_session', 'cancel_session', 'countdown_active_sessions')
+                            'resume_session', 'cancel_session', 'countdown_active_sessions', 'expire_overdue_invoices')
     loop
         execute item.statement;
     end loop;
@@ -206,6 +206,8 @@ create unique index if not exists active_game_sessions_v2_live on public.active_
 create index if not exists active_game_sessions_v2_purchase on public.active_game_sessions_v2 (purchase_id, id);
 alter table public.active_game_sessions_v2 set (fillfactor = 70);
 create index if not exists purchases_reserved on public.purchases (scheduled_for) where session_status = 'reserved';
+create index if not exists invoices_overdue on public.invoices (expires_at)
+    where status in ('pending', 'active');
 create index if not exists purchases_created on public.purchases (created_at);
 create unique index if not exists session_events_event on public.session_events (event_id);
 create index if not exists session_events_session on public.session_events (session_id, id);
@@ -218,7 +220,7 @@ comment on table public.purchases is 'What was bought. session_status is a copy 
 comment on column public.purchases.amount_cents is 'In minor units of the currency.';
 comment on column public.purchases.minutes is 'Minutes bought; null or 0: a package without playing time, which gets no session.';
 comment on column public.purchases.session_status is
-    'Null until paid; pending or reserved until the invoice is scanned; from then on the status of the session.';
+    'Null until paid; pending or reserved until the invoice is scanned; from then on the status of the session; expired too when nobody scanned it in time.';
 comment on column public.purchases.scheduled_for is 'Reserved for this time: until then the invoice cannot be scanned.';
 comment on table public.invoices is 'One for each paid purchase; scanning its code makes the session.';
 comment on column public.invoices.status is

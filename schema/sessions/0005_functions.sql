@@ -106,7 +106,8 @@ $$;
 
 -- Counts the whole minutes since each active session was last counted, and completes those whose time is up.
 -- counted: sessions that were counted; ended: those of them that ended; due: reservations whose time has come.
--- One at a time, so that two cannot wait for each other's rows; the second finds nothing left to count.
+-- One at a time, so that two cannot wait for each other's rows; the second finds nothing left to count. It waits for no
+-- purchase: who holds one may wait for a session that was just counted. What is passed over comes a minute later.
 create function public.countdown_active_sessions(out counted bigint, out ended bigint, out due bigint)
 language plpgsql
 set search_path = pg_catalog, pg_temp as $$
@@ -129,8 +130,48 @@ begin
     get diagnostics counted = row_count;
     counted := counted + ended;
     update public.purchases p set session_status = 'pending', updated_at = present
-    where p.session_status = 'reserved' and p.scheduled_for <= present;
+    where p.id = any (array(
+        select r.id from public.purchases r where r.session_status = 'reserved' and r.scheduled_for <= present
+        for no key update skip locked));
     get diagnostics due = row_count;
+end $$;
+
+-- Expires what nobody came for: invoices that were not scanned in time, and sessions that were not started, once their
+-- invoice's time is up and a day has passed since the scan. What was begun stays, however long it is paused.
+-- Like the countdown it waits for no row; and it takes so many at a time, that a minute's tick is never long.
+create function public.expire_overdue_invoices(out invoices bigint, out sessions bigint)
+language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+    present timestamptz := public.sessions_clock();
+    most constant integer := 10000;
+    overdue bigint[];
+    missed bigint[];
+    left_ready bigint[];
+begin
+    overdue := array(select i.purchase_id from public.invoices i
+                     where i.status in ('pending', 'active') and i.expires_at <= present);
+    missed := array(
+        select p.id from public.purchases p join public.invoices i on i.purchase_id = p.id
+        where p.id = any (overdue) and i.status = 'pending' and i.expires_at <= present
+          and not exists (select from public.active_game_sessions_v2 s
+                          where s.purchase_id = p.id and s.status in ('ready', 'active', 'paused'))
+        limit most for no key update of p, i skip locked);
+    update public.invoices i set status = 'expired', updated_at = present where i.purchase_id = any (missed);
+    get diagnostics invoices = row_count;
+    update public.purchases p set session_status = 'expired', updated_at = present
+    where p.id = any (missed) and coalesce(p.session_status, 'pending') in ('pending', 'reserved')
+      and not exists (select from public.active_game_sessions_v2 s where s.purchase_id = p.id);
+    left_ready := array(
+        select p.id from public.purchases p join public.invoices i on i.purchase_id = p.id
+        join public.active_game_sessions_v2 s on s.purchase_id = p.id
+        where p.id = any (overdue) and i.status in ('pending', 'active') and i.expires_at <= present
+          and s.status = 'ready' and s.created_at <= present - interval '1 day'
+        limit most for no key update of p, i, s skip locked);
+    update public.active_game_sessions_v2 s set status = 'expired'
+    where s.purchase_id = any (left_ready) and s.status = 'ready';
+    get diagnostics sessions = row_count;
+    update public.invoices i set status = 'expired', updated_at = present where i.purchase_id = any (left_ready);
 end $$;
 
 -- Gives every purchase the status its session says; returns how many were mended. It looks at all of them, so it also

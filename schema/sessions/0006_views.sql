@@ -58,8 +58,10 @@ select i.id as invoice_id, i.number, i.purchase_id, p.user_id, p.package_name, i
 from public.invoices i
 join public.purchases p on p.id = i.purchase_id
 left join public.active_game_sessions_v2 s on s.purchase_id = i.purchase_id and s.status in ('ready', 'active', 'paused')
-where (i.status = 'active' and s.id is not null)
-   or (i.status = 'pending' and p.payment_status = 'completed'
+where (i.status in ('pending', 'active') and s.id is not null)
+   or (i.status = 'pending' and p.payment_status = 'completed' and coalesce(p.minutes, 0) > 0
+       and (p.scheduled_for is null or p.scheduled_for <= public.sessions_clock())
+       and not exists (select from public.active_game_sessions_v2 o where o.purchase_id = i.purchase_id)
        and (i.expires_at is null or i.expires_at > public.sessions_clock()));
 
 comment on view public.purchase_session_overview is 'Purchases beside their sessions; sync_status says whether they agree.';

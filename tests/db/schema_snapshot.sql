@@ -385,6 +385,7 @@ table public.invoices
     constraint invoices_pkey PRIMARY KEY (id)
     constraint invoices_purchase FOREIGN KEY (purchase_id) REFERENCES purchases(id)
     constraint invoices_status CHECK ((status = ANY (ARRAY['pending'::text, 'active'::text, 'used'::text, 'expired'::text, 'cancelled'::text])))
+    CREATE INDEX invoices_overdue ON public.invoices USING btree (expires_at) WHERE (status = ANY (ARRAY['pending'::text, 'active'::text]))
     CREATE UNIQUE INDEX invoices_number ON public.invoices USING btree (number)
     CREATE UNIQUE INDEX invoices_purchase_once ON public.invoices USING btree (purchase_id)
     CREATE UNIQUE INDEX invoices_qr_content ON public.invoices USING btree (qr_content)
@@ -465,7 +466,7 @@ table public.purchases
     currency text not null default 'EUR'::text
     payment_status text collate "C" not null default 'pending'::text
     session_status text collate "C"
-        -- Null until paid; pending or reserved until the invoice is scanned; from then on the status of the session.
+        -- Null until paid; pending or reserved until the invoice is scanned; from then on the status of the session; expired too when nobody scanned it in time.
     scheduled_for timestamp with time zone
         -- Reserved for this time: until then the invoice cannot be scanned.
     paid_at timestamp with time zone
@@ -639,8 +640,47 @@ begin
     get diagnostics counted = row_count;
     counted := counted + ended;
     update public.purchases p set session_status = 'pending', updated_at = present
-    where p.session_status = 'reserved' and p.scheduled_for <= present;
+    where p.id = any (array(
+        select r.id from public.purchases r where r.session_status = 'reserved' and r.scheduled_for <= present
+        for no key update skip locked));
     get diagnostics due = row_count;
+end $function$
+
+CREATE OR REPLACE FUNCTION public.expire_overdue_invoices(OUT invoices bigint, OUT sessions bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    present timestamptz := public.sessions_clock();
+    most constant integer := 10000;
+    overdue bigint[];
+    missed bigint[];
+    left_ready bigint[];
+begin
+    overdue := array(select i.purchase_id from public.invoices i
+                     where i.status in ('pending', 'active') and i.expires_at <= present);
+    missed := array(
+        select p.id from public.purchases p join public.invoices i on i.purchase_id = p.id
+        where p.id = any (overdue) and i.status = 'pending' and i.expires_at <= present
+          and not exists (select from public.active_game_sessions_v2 s
+                          where s.purchase_id = p.id and s.status in ('ready', 'active', 'paused'))
+        limit most for no key update of p, i skip locked);
+    update public.invoices i set status = 'expired', updated_at = present where i.purchase_id = any (missed);
+    get diagnostics invoices = row_count;
+    update public.purchases p set session_status = 'expired', updated_at = present
+    where p.id = any (missed) and coalesce(p.session_status, 'pending') in ('pending', 'reserved')
+      and not exists (select from public.active_game_sessions_v2 s where s.purchase_id = p.id);
+    left_ready := array(
+        select p.id from public.purchases p join public.invoices i on i.purchase_id = p.id
+        join public.active_game_sessions_v2 s on s.purchase_id = p.id
+        where p.id = any (overdue) and i.status in ('pending', 'active') and i.expires_at <= present
+          and s.status = 'ready' and s.created_at <= present - interval '1 day'
+        limit most for no key update of p, i, s skip locked);
+    update public.active_game_sessions_v2 s set status = 'expired'
+    where s.purchase_id = any (left_ready) and s.status = 'ready';
+    get diagnostics sessions = row_count;
+    update public.invoices i set status = 'expired', updated_at = present where i.purchase_id = any (left_ready);
 end $function$
 
 CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_delete()

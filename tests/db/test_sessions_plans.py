@@ -55,6 +55,7 @@ CASES = {
     "a second scan": Case("select activate_invoice('N-50')", 300),
     "a pause": Case("select pause_session(150)", 300),
     "the countdown": Case("select countdown_active_sessions()", 6000),
+    "expiring": Case("select expire_overdue_invoices()", 300),
     "a summary": Case("select * from session_summary where session_id = 4711", 50),
     "an invoice": Case("select * from active_invoices where number = 'N-4711'", 50),
     "its events": Case("select * from session_events where session_id = 4711 order by id", 50),
