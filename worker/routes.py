@@ -85,7 +85,8 @@ class Routes:
             raise RequestRefused(503, "requests are off: the worker has no CRON_SECRET set")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         offered = token.strip() if scheme.lower() == "bearer" else request.query.get("secret", "")
-        if not hmac.compare_digest(offered.encode(), self._secret.get_secret_value().encode()):
+        # Bytes that are no UTF-8 come as surrogates.
+        if not hmac.compare_digest(offered.encode(errors="replace"), self._secret.get_secret_value().encode()):
             raise RequestRefused(
                 401, "send the header Authorization: Bearer with the CRON_SECRET", {"WWW-Authenticate": "Bearer"}
             )

@@ -47,7 +47,8 @@ class OfProfile(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
-    profile_id: str = Field(min_length=1, max_length=100)
+    # Postgres has no text with a NUL in it.
+    profile_id: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]*$")
 
 
 class CopiedPackage(BaseModel):

@@ -51,15 +51,16 @@ async def test_a_command_that_is_killed_is_gone_on_with(club: Club, how: signal.
     assert len(club.gateway.calls) == 20
 
 
-async def test_a_worker_that_is_killed_is_taken_over(club: Club) -> None:
-    """The request is another worker's then, which goes on behind the first batch."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_worker_that_is_killed_is_taken_over(club: Club, how: signal.Signals) -> None:
+    """The request is another worker's then, which goes on behind the first batch; so it is when the grace is over."""
     environment = {"HEARKEN_HANDLERS": PACKAGE, **club.environment}
-    async with start_worker(club.url, [PACKAGE], None, **club.environment) as first:
+    async with start_worker(club.url, [PACKAGE], None, HEARKEN_SHUTDOWN_TIMEOUT="1", **club.environment) as first:
         await first.said("working")
         asked = await hearken(club.url, "job", "sync-packages", "--body", '{"batchSize": 10}', **environment)
         assert asked.code == 0, asked.err
         await club.gateway.asked(16)
-        first.send(signal.SIGKILL)
+        first.send(how)
         await first.ended()
         goes_on(club.gateway)
         async with start_worker(club.url, [PACKAGE], None, **club.environment) as second:

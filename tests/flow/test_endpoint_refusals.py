@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,6 +26,18 @@ async def test_without_the_secret_nobody_asks(asker: Asker, header: str) -> None
     """401, and how to do it."""
     reply = await asker.post(headers={"Authorization": header})
     assert (reply.status, reply.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+async def test_a_secret_that_is_no_text_is_a_wrong_one(asker: Asker) -> None:
+    """401 for bytes that are no UTF-8."""
+    url = urlsplit(asker.worker.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(
+        b"POST %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\nConnection: close\r\n\r\n" % ECHO.encode()
+    )
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
 
 
 async def test_a_run_is_told_to_who_has_the_secret(asker: Asker) -> None:

@@ -62,12 +62,10 @@ async def test_nobody_to_sync_is_a_success(club: Club) -> None:
 async def test_batches_with_pauses_and_several_at_once(club: Club) -> None:
     """Three batches of ten have two pauses between them; inside a batch several are asked about at the same time."""
     await club.fill(30)
-    started = asyncio.get_running_loop().time()
     await bulk(club, pause=0.3, batchSize=10)
     times = [call.at for call in club.gateway.calls]
     gaps = [second - first for first, second in pairwise(times)]
     assert [number for number, gap in enumerate(gaps, 1) if gap >= 0.29] == [10, 20]
-    assert asyncio.get_running_loop().time() - started < 0.6 + 5
     assert 2 <= club.gateway.most_at_once <= 5
 
 

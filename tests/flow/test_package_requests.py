@@ -119,6 +119,14 @@ async def test_an_unknown_profile_is_said_to_be_one(club: Club, monkeypatch: pyt
     assert skipped == "no customer of the CRM fits this profile"
 
 
+async def test_a_profile_that_no_text_can_name_is_refused(club: Club, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NUL is the asker's mistake: 422 at once, no failure of the server and no run that is tried again."""
+    async with serving(club, monkeypatch) as worker:
+        assert (await get(worker, f"{VIP}?profileId=a%00b")).status == 422
+        assert (await post(worker, VIP, {"profileId": "a\0b"}, "?wait=0")).status == 422
+    assert await club.execute("select event_id from hearken.runs") == []
+
+
 async def test_without_a_crm_requests_say_so(club: Club, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is ready, and tells that the package sync is off."""
     profile = await club.mapped(7)
