@@ -27,7 +27,12 @@ ERROR = {
 }
 ACCEPTED = {
     "type": "object",
-    "properties": {"run": {"type": "integer"}, "state": {"type": "string"}, "status_url": {"type": "string"}},
+    "properties": {
+        "run": {"type": "integer"},
+        "state": {"type": "string"},
+        "status_url": {"type": "string"},
+        "paused": {"type": "string"},
+    },
     "required": ["run", "state", "status_url"],
 }
 SKIPPED = {
@@ -45,6 +50,7 @@ RUN = {
         "asked_at": {"type": "string", "format": "date-time"},
         "started_at": {"type": ["string", "null"], "format": "date-time"},
         "ended_at": {"type": ["string", "null"], "format": "date-time"},
+        "paused": {"type": ["string", "null"]},
         "progress": {"type": ["object", "null"]},
         "result": {},
         "error": {"type": ["string", "null"]},

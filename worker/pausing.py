@@ -20,6 +20,7 @@ PAUSE: LiteralString = """
 insert into hearken.paused (handler, by, reason) values (%s, %s, %s)
 on conflict (handler) do update set at = now(), by = excluded.by, reason = excluded.reason
 """
+WHY: LiteralString = "select reason from hearken.paused where handler = %s"
 RESUME: LiteralString = "delete from hearken.paused where handler = %s"
 # When two shards see too much at once, what the first has seen stands.
 BRAKE: LiteralString = """
@@ -40,6 +41,13 @@ RELEASE: LiteralString = """
 update hearken.brakes set released_at = now(), passed = target where handler = %s and released_at is null
 returning deleted, archived, truncated, most, of_rows
 """
+
+
+async def why_paused(connection: AsyncConnection[Any], handler: str) -> str | None:
+    """Why the handler waits, in the words of who paused it; None when it does not."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        row = await (await cursor.execute(WHY, (handler,))).fetchone()
+    return None if row is None else str(row["reason"])
 
 
 async def pause(connection: AsyncConnection[Any], handler: str, person: Person) -> None:

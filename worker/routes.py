@@ -25,6 +25,7 @@ from worker.declaration import Handler
 from worker.endpoints import Endpoint
 from worker.errors import AlreadyRunning, KeyTaken, RequestRefused
 from worker.openapi import describe
+from worker.pausing import why_paused
 from worker.requests import ask, problems, sound, wait_for
 from worker.runs import Run, find_run
 
@@ -109,7 +110,7 @@ class Routes:
                 409, str(error), {"Location": where}, {"run": error.event_id, "status_url": where}
             ) from None
         run = await wait_for(partial(self._find, asked.event_id), seconds, self._stop)
-        return _outcome(endpoint, asked.event_id, run)
+        return _outcome(endpoint, asked.event_id, run, await self._why_waiting(handler, run))
 
     async def _read(self, request: web.Request, _handler: Handler, endpoint: Endpoint) -> web.Response:
         assert endpoint.read is not None  # noqa: S101  # or this would not be its route
@@ -120,22 +121,29 @@ class Routes:
         found = await endpoint.read.function(query, self._database)
         return web.json_response(to_jsonable_python(found))
 
-    async def _run(self, request: web.Request, _handler: Handler, endpoint: Endpoint) -> web.Response:
+    async def _run(self, request: web.Request, handler: Handler, endpoint: Endpoint) -> web.Response:
         number = request.match_info["run"]
         run = None
         if number.isascii() and number.isdigit() and len(number) <= DIGITS:
             run = await self._find(int(number))
         if run is None or run.topic != endpoint.topic:
             raise RequestRefused(404, f"{endpoint.path} has no run of this number")
-        return web.json_response(tell(endpoint, run))
+        return web.json_response(tell(endpoint, run, await self._why_waiting(handler, run)))
 
     async def _find(self, event_id: int) -> Run | None:
         async with self._database.connection() as connection:
             return await find_run(connection, event_id)
 
+    async def _why_waiting(self, handler: Handler, run: Run | None) -> str | None:
+        """Why a run that is not over does not move, if its handler is paused."""
+        if run is not None and run.ended_at is not None:
+            return None
+        async with self._database.connection() as connection:
+            return await why_paused(connection, handler.name)
 
-def tell(endpoint: Endpoint, run: Run) -> dict[str, Any]:
-    """A run as JSON."""
+
+def tell(endpoint: Endpoint, run: Run, paused: str | None) -> dict[str, Any]:
+    """A run as JSON; `paused` says why its handler waits, where it does."""
     told = {
         "run": run.event_id,
         "name": endpoint.name,
@@ -144,6 +152,7 @@ def tell(endpoint: Endpoint, run: Run) -> dict[str, Any]:
         "asked_at": run.asked_at,
         "started_at": run.started_at,
         "ended_at": run.ended_at,
+        "paused": paused,
         "progress": run.progress,
         "result": run.result,
         "error": run.error,
@@ -151,7 +160,7 @@ def tell(endpoint: Endpoint, run: Run) -> dict[str, Any]:
     return {name: to_jsonable_python(value) for name, value in told.items()}
 
 
-def _outcome(endpoint: Endpoint, event_id: int, run: Run | None) -> web.Response:
+def _outcome(endpoint: Endpoint, event_id: int, run: Run | None, paused: str | None) -> web.Response:
     """200 with what the handler returned; 500 when it failed for good; 202 while that is not known."""
     where = endpoint.status_path(event_id)
     headers = {"Location": where, "Hearken-Run": str(event_id)}
@@ -163,7 +172,7 @@ def _outcome(endpoint: Endpoint, event_id: int, run: Run | None) -> web.Response
         body = {"error": f"the run failed: {run.error}", "run": event_id, "status_url": where}
         return web.json_response(body, status=HTTPStatus.INTERNAL_SERVER_ERROR, headers=headers)
     state = "queued" if run is None else run.state
-    body = {"run": event_id, "state": state, "status_url": where}
+    body = {"run": event_id, "state": state, "status_url": where} | ({"paused": paused} if paused else {})
     return web.json_response(body, status=HTTPStatus.ACCEPTED, headers=headers)
 
 

@@ -145,3 +145,18 @@ async def test_a_stopping_worker_lets_nobody_wait(database_url: str, endpoints: 
             reply = await waiting
         endpoints.gate.set()
     assert reply.status == 202
+
+
+async def test_a_paused_handler_s_run_says_what_it_waits_for(database_url: str, endpoints: Endpoints) -> None:
+    """In the 202 and in its status; resumed, it is done."""
+    async with asking(database_url, endpoints) as asker:
+        await execute(
+            database_url, "insert into hearken.paused (handler, by, reason) values ('answer_echo', 'anna', 'inventory')"
+        )
+        reply = await asker.post(query="?wait=0.1")
+        assert (reply.status, reply.json["paused"]) == (202, "inventory")
+        where = reply.json["status_url"]
+        assert (await asker.get(where)).json["paused"] == "inventory"
+        await execute(database_url, "delete from hearken.paused")
+        ended = await asker.worker.until(f"{where}?secret={SECRET}", lambda run: run.json["ended_at"] is not None)
+    assert (ended.json["state"], ended.json["paused"]) == ("succeeded", None)

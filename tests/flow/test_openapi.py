@@ -27,7 +27,7 @@ async def test_every_route_is_described(database_url: str) -> None:
 
 async def test_the_server_holds_against_schemathesis(database_url: str, tmp_path: Path) -> None:
     """Hundreds of requests: no server error, and no answer that the document does not name; some runs are skipped."""
-    endpoints = Endpoints().declare(rate=1_000_000).declare("/reading", "reading", read=read, rate=1_000_000)
+    endpoints = Endpoints().declare().declare("/reading", "reading", read=read)
     endpoints.raises += [Skip("not today") for _ in range(5)]
     async with asking(database_url, endpoints) as asker:
         await hold_against(asker.worker.url, tmp_path)
