@@ -27,7 +27,8 @@ select p.id, n.number, n.number || '-' || upper(replace(gen_random_uuid()::text,
        greatest(public.sessions_clock(), p.scheduled_for) + interval '60 days'
 from public.purchases p
 cross join lateral (
-    select 'INV-' || to_char(p.created_at at time zone 'UTC', 'YYYY') || '-' || lpad(p.id::text, 6, '0')) n (number)
+    select 'INV-' || to_char(p.created_at at time zone 'UTC', 'YYYY') || '-'
+           || lpad(p.id::text, greatest(6, length(p.id::text)), '0')) n (number)
 where p.id = any(%s) and p.payment_status = 'completed'
   and coalesce(p.session_status, 'pending') in ('pending', 'reserved')
   and not exists (select from public.active_game_sessions_v2 s where s.purchase_id = p.id)

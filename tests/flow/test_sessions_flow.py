@@ -62,6 +62,16 @@ async def test_an_invoice_is_made_once(arcade: Arcade) -> None:
     assert [tuple(row.values()) for row in audit] == [("insert", "complete_purchase")]
 
 
+async def test_invoice_numbers_stay_apart_beyond_six_digits(arcade: Arcade) -> None:
+    """A number is never cut off, which would make two of one."""
+    for purchase in (123_456, 1_234_567):
+        await arcade.execute("select setval(pg_get_serial_sequence('purchases', 'id'), %s, false)", purchase)
+        assert await arcade.buy() == purchase
+    numbers = [row["number"] for row in await arcade.execute("select number from invoices order by purchase_id")]
+    assert [number.rpartition("-")[2] for number in numbers] == ["123456", "1234567"]
+    assert await arcade.bench.parked() == []
+
+
 async def test_their_own_writes_cause_no_loop(arcade: Arcade) -> None:
     """What the handlers write makes an event only where another handler needs it, and then no more."""
     await arcade.play(await arcade.buy())
