@@ -109,7 +109,7 @@ async def test_a_beat_that_does_not_come_back(url: str, monkeypatch: pytest.Monk
     """Of a worker that is connected."""
     async with served(url, watched(), prepared=False, canary_seconds=0.2) as worker:
         await worker.until("/readyz", lambda reply: "the last beat came back" in reply.line("canary"))
-        assert "last beats of 1 workers came back" in (await examined(url, watched())).about("canary").text
+        assert "last beats came back (workers: 1)" in (await examined(url, watched())).about("canary").text
         await execute(url, "insert into hearken.paused (handler, by, reason) values ('hearken.canary', 'me', 'why')")
         await worker.until_red("canary", "paused")
         monkeypatch.setattr("worker.doctor.canary.PATIENCE", 0.0)

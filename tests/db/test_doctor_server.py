@@ -228,4 +228,4 @@ async def test_several_workers_need_more(url: str) -> None:
     async with served(url, watched(), prepared=False) as worker:
         await worker.until_ready()
         findings = await examined(url, watched())
-    assert findings.about("connections").text.startswith("1 workers of 11 connections at most")
+    assert findings.about("connections").text.startswith("workers: 1, of 11 connections at most")

@@ -35,7 +35,7 @@ async def test_a_table_that_is_captured_is_fine(url: str) -> None:
     """Nothing at all is found in a database that is as it should be."""
     findings = await after(url)
     assert findings.bad == set()
-    assert findings.about(TOPIC).text == "4 triggers are current"
+    assert findings.about(TOPIC).text == "triggers current: 4"
 
 
 async def test_a_missing_trigger(url: str) -> None:
@@ -70,7 +70,7 @@ async def test_a_trigger_that_always_fires_is_fine_and_said(url: str) -> None:
     """ENABLE ALWAYS captures what is replicated, too."""
     findings = await after(url, "alter table things enable always trigger hearken_insert")
     assert findings.bad == set()
-    assert findings.about(TOPIC).text == "4 triggers are current, 1 ENABLE ALWAYS"
+    assert findings.about(TOPIC).text == "triggers current: 4, 1 ENABLE ALWAYS"
 
 
 async def test_a_table_that_is_gone(url: str) -> None:

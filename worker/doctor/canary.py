@@ -32,4 +32,4 @@ async def look(patient: Patient) -> list[Finding]:
         " is silent"
         for beat in silent
     ]
-    return [judged("canary", f"the last beats of {len(beats)} workers came back, in {slowest * 1000:.1f} ms", problems)]
+    return [judged("canary", f"the last beats came back (workers: {len(beats)}), in {slowest * 1000:.1f} ms", problems)]

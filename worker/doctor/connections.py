@@ -30,7 +30,7 @@ async def look(patient: Patient) -> list[Finding]:
     has = await patient.row(LIMITS)
     per_worker = patient.settings.batches + patient.settings.connections + BESIDE
     needed = per_worker * max(1, has["workers"])
-    text = f"{has['workers']} workers of {per_worker} connections at most; {has['used']} of {has['most']} are in use"
+    text = f"workers: {has['workers']}, of {per_worker} connections at most; {has['used']} of {has['most']} are in use"
     return [judged("connections", text, _problems(has, needed))]
 
 

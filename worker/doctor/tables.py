@@ -61,9 +61,7 @@ async def _look_at(patient: Patient, topic: str) -> Finding:
         return wrong(topic, brief(error))
     problems = [*_of_triggers(found), *await _of_children(patient, topic)]
     always = sum(t.enabled == "A" for t in found)
-    return judged(
-        topic, f"{len(found)} triggers are current" + (f", {always} ENABLE ALWAYS" if always else ""), problems
-    )
+    return judged(topic, f"triggers current: {len(found)}" + (f", {always} ENABLE ALWAYS" if always else ""), problems)
 
 
 def _of_triggers(found: list[TriggerStatus]) -> Iterator[str]:
