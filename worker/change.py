@@ -13,7 +13,7 @@ Op = Literal["insert", "update", "delete", "truncate", "snapshot", "tick", "requ
 Row = dict[str, Any]
 
 
-def _parse(document: str | None) -> Row | None:
+def parse(document: str | None) -> Any:
     """JSON to Python; numbers with a fraction become Decimal, because some of them are money."""
     return None if document is None else json.loads(document, parse_float=Decimal)
 
@@ -48,12 +48,14 @@ class Change:
     @cached_property
     def new(self) -> Row | None:
         """The row after the change; None for a delete. Parsed on first use, so an unread row costs nothing."""
-        return _parse(self.new_json)
+        row: Row | None = parse(self.new_json)
+        return row
 
     @cached_property
     def old(self) -> Row | None:
         """For an update the former values of the columns that differ, for a delete the whole row, else None."""
-        return _parse(self.old_json)
+        row: Row | None = parse(self.old_json)
+        return row
 
     @cached_property
     def due(self) -> datetime | None:
@@ -63,4 +65,4 @@ class Change:
     @cached_property
     def note(self) -> Any:
         """What the application put into the setting `hearken.note` (who, why), or None."""
-        return _parse(self.note_json)
+        return parse(self.note_json)

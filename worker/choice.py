@@ -18,6 +18,7 @@ from psycopg.types.json import Json
 
 from worker.declaration import Handler
 from worker.events import MATCHES, Filter
+from worker.log import wishes
 
 SNAPSHOT: LiteralString = "select pg_current_snapshot()::text"
 # A page is read in the order of an index, however many rows the planner expects; and planned with its values, so that
@@ -95,7 +96,7 @@ class Choice:
         """The parameters of the part that comes after an id."""
         values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.wanted).items()}
         place = {"snapshot": self.snapshot, "after": after, "last": self.last, "limit": limit}
-        return {**values, **place, "wishes": Json([_wish(h) for h in self.handlers]), "named": self.named}
+        return {**values, **place, "wishes": Json([wishes(h) for h in self.handlers]), "named": self.named}
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,6 @@ class Chosen:
     op: str
     key: str | None
     heard: list[str]
-
-
-def _wish(handler: Handler) -> Mapping[str, Any]:
-    wishes = handler.subscription
-    return {"handler": handler.name, "topics": handler.topics, "ops": wishes.ops, "watch": wishes.watch}
 
 
 async def take_snapshot(connection: AsyncConnection[Any]) -> str:

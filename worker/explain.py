@@ -6,19 +6,18 @@ passed and that is not put aside was delivered (or, for a level-triggered handle
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 
+from worker.change import parse
 from worker.declaration import Handler
 from worker.errors import WatchError
-from worker.log import WANTED
+from worker.log import WANTED, wishes
 from worker.tables import Table, read_table
 
 EVENTS: LiteralString = """
@@ -145,9 +144,9 @@ async def _rows(
 
 
 def _change(event: Mapping[str, Any]) -> Entry:
-    old, new = (_parse(event[name]) for name in ("old", "new"))
+    old, new = (parse(event[name]) for name in ("old", "new"))
     facts = {"op": event["op"], "key": event["key"], "changed": differences(event["op"], old, new)}
-    note = _parse(event["note"])
+    note = parse(event["note"])
     if event["replay_of"] is not None:
         said = note.get("replay") if isinstance(note, dict) else None
         facts = {"op": event["op"], "key": event["key"], "replay_of": event["replay_of"], "replay": said}
@@ -192,10 +191,8 @@ async def _deliveries(
     effects: Sequence[Mapping[str, Any]],
     parked: Sequence[Mapping[str, Any]],
 ) -> list[Delivery]:
-    wishes = handler.subscription
-    watch = None if wishes.watch is None else list(wishes.watch)
-    values = {"topic": topic, "ids": [e["id"] for e in events], "handler": handler.name, "ops": list(wishes.ops)}
-    rows = await _rows(connection, DELIVERED, {**values, "watch": watch, "shards": 1, "shard": 0})
+    asked = {**wishes(handler), "topic": topic, "ids": [e["id"] for e in events], "shards": 1, "shard": 0}
+    rows = await _rows(connection, DELIVERED, asked)
     aside = {p["event_id"]: p for p in parked if p["handler"] == handler.name}
     made = [e for e in effects if e["handler"] == handler.name]
     return [_delivery(row, handler.name, aside.get(row["id"]), made) for row in rows]
@@ -237,14 +234,10 @@ async def _row(
     async with connection.cursor(row_factory=dict_row) as cursor:
         found = await (await cursor.execute(_by_key(table), table.split_key(key))).fetchone()
     hidden = {column for handler in handlers for column in handler.subscription.exclude}
-    row = None if found is None else {c: v for c, v in _parse(found["row"]).items() if c not in hidden}
+    row = None if found is None else {c: v for c, v in parse(found["row"]).items() if c not in hidden}
     return row, True
 
 
 def _by_key(table: Table) -> sql.Composed:
     conditions = sql.SQL(" and ").join(sql.SQL("r.{} = %s").format(sql.Identifier(column)) for column in table.key)
     return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions)
-
-
-def _parse(document: str | None) -> Any:
-    return None if document is None else json.loads(document, parse_float=Decimal)

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, DataError, sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from worker.declaration import SOURCES
 from worker.errors import UsageError, WatchError
 from worker.tables import Table, read_table
 
@@ -24,7 +25,7 @@ async def read_key(connection: AsyncConnection[Any], topic: str, key: str) -> st
 
     Raises UsageError for one that no row can have.
     """
-    if "/" in topic:
+    if topic.startswith(SOURCES):
         return key
     try:
         table = await read_table(connection, topic)

@@ -148,14 +148,21 @@ async def _open(connection: AsyncConnection[Any], handler: Handler, position: Po
     return Position(position.done, target, first - 1, last)
 
 
-def parameters(handler: Handler, shard: int, window: Position, limit: int) -> dict[str, Any]:
-    """What the reading queries are given."""
+def wishes(handler: Handler) -> dict[str, Any]:
+    """What WANTED is given of a handler; the shard comes beside it."""
     watch: Sequence[str] | None = handler.subscription.watch
     return {
         "topics": handler.topics,
         "handler": handler.name,
         "ops": list(handler.subscription.ops),
         "watch": None if watch is None else list(watch),
+    }
+
+
+def parameters(handler: Handler, shard: int, window: Position, limit: int) -> dict[str, Any]:
+    """What the reading queries are given."""
+    return {
+        **wishes(handler),
         "shards": handler.shards,
         "shard": shard,
         "done": window.done,

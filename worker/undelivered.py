@@ -15,7 +15,7 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.declaration import Handler
 from worker.errors import NotMigrated
-from worker.log import WANTED
+from worker.log import WANTED, wishes
 
 CURSORS: LiteralString = """
 select distinct on (shard) shard, shards, done::text as done, target::text as target, last_id
@@ -65,13 +65,11 @@ async def undelivered(
 ) -> set[str]:
     """Those of the keys that had, at the mark or after it, an event that the handler was still to be given."""
     found = set(since.aside) | await _aside(connection, handler)
-    watch = handler.subscription.watch
-    wishes = {"ops": list(handler.subscription.ops), "watch": None if watch is None else list(watch)}
-    place = {"topics": handler.topics, "handler": handler.name, "keys": list(keys), **wishes}
+    wanted = {**wishes(handler), "keys": list(keys)}
     async with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(BY_INDEX)
         for one in since.cursors:
-            found.update(await (await cursor.execute(SINCE, {**one, **place})).fetchall())
+            found.update(await (await cursor.execute(SINCE, {**one, **wanted})).fetchall())
     return found.intersection(keys)
 
 

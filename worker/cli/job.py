@@ -86,7 +86,8 @@ async def _watch(name: str, look: Callable[[], Awaitable[Run | None]]) -> Run | 
 
 def _named(registry: Registry, name: str) -> Handler:
     """The handler of the endpoint or schedule of that name."""
-    known = {topic.partition("/")[2]: h for h in registry.handlers.values() for topic in h.topics if "/" in topic}
+    runs = (handler for handler in registry.handlers.values() if not handler.subscription.is_table)
+    known = {handler.subscription.topic.partition("/")[2]: handler for handler in runs}
     if name not in known:
         raise UsageError(f"no such endpoint or schedule: {name}; known are {', '.join(sorted(known)) or 'none'}")
     return known[name]

@@ -43,8 +43,8 @@ async def _read(run: int | None, topic: str | None, limit: int) -> list[Run]:
     registry = load_handlers()
     known = {topic for handler in registry.handlers.values() for topic in handler.topics}
     if topic is not None and topic not in known:
-        runs_of = sorted(topic for topic in known if "/" in topic)
-        raise UsageError(f"no such topic: {topic}; known are {', '.join(runs_of) or 'none'}")
+        kept = sorted(h.subscription.topic for h in registry.handlers.values() if not h.subscription.is_table)
+        raise UsageError(f"no such topic: {topic}; known are {', '.join(kept) or 'none'}")
     async with connected(registry, "runs") as connection:
         if run is None:
             return await find_runs(connection, topic=topic, limit=limit)
