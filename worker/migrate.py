@@ -16,7 +16,6 @@ from psycopg.rows import tuple_row
 
 from worker import migrations
 from worker.capture import TriggerStatus, trigger_status
-from worker.declaration import Handler
 from worker.enrolment import Enrolment, enrol, enrolled, plan_enrolment
 from worker.errors import MigrationError, NotMigrated
 from worker.locks import migration_lock
@@ -153,8 +152,3 @@ async def _holders(connection: AsyncConnection[Any], topic: str) -> str:
         await cursor.execute(HOLDERS, (topic,))
         rows: Sequence[tuple[int, str]] = await cursor.fetchall()
     return "held by " + ", ".join(f"pid {pid} ({name or 'no application name'})" for pid, name in rows)
-
-
-def handlers_of(registry: Registry) -> list[Handler]:
-    """The declared handlers, in a stable order."""
-    return sorted(registry.handlers.values(), key=lambda handler: handler.name)

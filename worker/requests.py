@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
@@ -45,14 +44,6 @@ FIRST_LOOK = 0.02
 LONGEST_LOOK = 0.5
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request that is in the log: its event's id; `repeated` when its key had been used before."""
-
-    event_id: int
-    repeated: bool = False
-
-
 def sound(model: type[BaseModel], text: bytes | str) -> str:
     """A request's body as its event keeps it: validated (no "3" or true for a 3), with its defaults, under the names
     it came with.
@@ -77,8 +68,8 @@ async def ask(
     idempotency_key: str | None = None,
     alone: bool = False,
     note: Mapping[str, str] | None = None,
-) -> Asked:
-    """Append a request (a `sound` body) for the handler of an endpoint, committed on return.
+) -> int:
+    """Append a request (a `sound` body) for the handler of an endpoint, committed on return: its event's id.
 
     alone  refuse it while another run is under way
     note   who asks and why (`actions.said`), where that is known
@@ -90,7 +81,7 @@ async def ask(
     async with connection.transaction():
         if alone:  # before its key is looked up: whoever was first with that key has committed then
             await connection.execute(ALONE, (topic_lock(f"{topic} alone"),))
-        if idempotency_key is not None and (taken := await _taken(connection, row)):
+        if idempotency_key is not None and (taken := await _taken(connection, row)) is not None:
             return taken
         if alone:
             await _refuse_second(connection, topic)
@@ -99,12 +90,13 @@ async def ask(
             taken = await _taken(connection, row)
             assert taken is not None  # noqa: S101  # whoever has the key has committed: that is what was waited for
             return taken
-        await _append(connection, opened["event_id"], topic, "request", str(opened["event_id"]), body, note)
-    return Asked(opened["event_id"])
+        event_id: int = opened["event_id"]
+        await _append(connection, event_id, topic, "request", str(event_id), body, note)
+    return event_id
 
 
-async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, note: Mapping[str, str]) -> Asked:
-    """Append a tick that is due now, beside those of its schedule, committed on return. note: as for `ask`."""
+async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, note: Mapping[str, str]) -> int:
+    """Append a tick that is due now, beside those of its schedule: as `ask` does."""
     assert handler.schedule is not None  # noqa: S101  # the caller has chosen it by its schedule
     (topic,) = handler.topics
     row = {"topic": topic, "source": "cli", "key": None, "hash": None}
@@ -113,8 +105,9 @@ async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, note: 
         assert opened is not None  # noqa: S101  # without a key there is no conflict
         (now,) = await (await connection.execute(NOW)).fetchall()
         due = json.dumps({"due": now["now"].isoformat()})
-        await _append(connection, opened["event_id"], topic, "tick", handler.schedule.name, due, note)
-    return Asked(opened["event_id"])
+        event_id: int = opened["event_id"]
+        await _append(connection, event_id, topic, "tick", handler.schedule.name, due, note)
+    return event_id
 
 
 async def _append(
@@ -132,13 +125,14 @@ async def _append(
     await ring(connection, [topic])
 
 
-async def _taken(connection: AsyncConnection[Any], row: Mapping[str, Any]) -> Asked | None:
+async def _taken(connection: AsyncConnection[Any], row: Mapping[str, Any]) -> int | None:
     found = await (await connection.execute(TAKEN, row)).fetchone()
     if found is None:
         return None
     if found["body_hash"] != row["hash"]:
         raise KeyTaken(f"this Idempotency-Key was used for run {found['event_id']} with another body: use a new one")
-    return Asked(found["event_id"], repeated=True)
+    taken: int = found["event_id"]
+    return taken
 
 
 async def _refuse_second(connection: AsyncConnection[Any], topic: str) -> None:

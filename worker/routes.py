@@ -101,7 +101,9 @@ class Routes:
         body = await _body(request, endpoint.body)
         try:
             async with self._database.connection() as connection:
-                asked = await ask(connection, handler, body, source="http", idempotency_key=key, alone=endpoint.alone)
+                event_id = await ask(
+                    connection, handler, body, source="http", idempotency_key=key, alone=endpoint.alone
+                )
         except KeyTaken as error:
             raise RequestRefused(409, str(error)) from None
         except AlreadyRunning as error:
@@ -109,8 +111,8 @@ class Routes:
             raise RequestRefused(
                 409, str(error), {"Location": where}, {"run": error.event_id, "status_url": where}
             ) from None
-        run = await wait_for(partial(self._find, asked.event_id), seconds, self._stop)
-        return _outcome(endpoint, asked.event_id, run, await self._why_waiting(handler, run))
+        run = await wait_for(partial(self._find, event_id), seconds, self._stop)
+        return _outcome(endpoint, event_id, run, await self._why_waiting(handler, run))
 
     async def _read(self, request: web.Request, _handler: Handler, endpoint: Endpoint) -> web.Response:
         assert endpoint.read is not None  # noqa: S101  # or this would not be its route

@@ -83,9 +83,9 @@ class Bench:
         handler = served[name]
         assert handler.endpoint is not None  # noqa: S101  # chosen by it
         text = sound(handler.endpoint.body, json.dumps(body or {}))
-        asked = await ask(self.connection, handler, text, source="cli", alone=handler.endpoint.alone)
+        event_id = await ask(self.connection, handler, text, source="cli", alone=handler.endpoint.alone)
         await self.drain()
-        run = await find_run(self.connection, asked.event_id)
+        run = await find_run(self.connection, event_id)
         assert run is not None  # noqa: S101  # it was made with its event
         return run
 

@@ -21,7 +21,7 @@ from worker.database import Connection
 from worker.declaration import Handler
 from worker.errors import AlreadyRunning, UsageError
 from worker.registry import Registry
-from worker.requests import Asked, ask, ask_tick, problems, sound, wait_for
+from worker.requests import ask, ask_tick, problems, sound, wait_for
 from worker.runs import Run, find_run
 
 
@@ -52,19 +52,17 @@ async def _run(name: str, body: str | None, reason: str | None, *, force: bool, 
     handler = _named(registry, name)
     document = _sound(handler, body)
     async with connected(registry, "job") as connection:
-        asked = await _ask(connection, handler, document, said(operator(), reason), force=force)
+        event_id = await _ask(connection, handler, document, said(operator(), reason), force=force)
         if wait:
-            click.echo(f"run {asked.event_id}: waiting; Ctrl-C leaves it to the workers", err=True)
-        look = partial(find_run, connection, asked.event_id)
+            click.echo(f"run {event_id}: waiting; Ctrl-C leaves it to the workers", err=True)
+        look = partial(find_run, connection, event_id)
         run = await (_watch(name, look) if wait else look())
     if run is None:
-        raise UsageError(f"run {asked.event_id} is gone: somebody has removed it from hearken.runs")
+        raise UsageError(f"run {event_id} is gone: somebody has removed it from hearken.runs")
     return run
 
 
-async def _ask(
-    connection: Connection, handler: Handler, document: str, note: Mapping[str, str], *, force: bool
-) -> Asked:
+async def _ask(connection: Connection, handler: Handler, document: str, note: Mapping[str, str], *, force: bool) -> int:
     if handler.endpoint is None:
         return await ask_tick(connection, handler, note=note)
     alone = handler.endpoint.alone and not force
