@@ -15,7 +15,7 @@ from psycopg.rows import tuple_row
 
 from bench.stage import server, spaces
 from worker import Change, Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
 from worker.testing import Bench, bench
 
 registry = Registry()

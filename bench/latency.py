@@ -18,7 +18,7 @@ import psycopg
 from bench.stage import server, spaces
 from bench.working import working
 from worker import Change, Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
 
 RATE = 200
 registry = Registry()

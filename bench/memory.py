@@ -9,7 +9,7 @@ import sys
 from bench.stage import peak_megabytes, server, spaces
 from bench.working import working
 from worker import Change, Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
 from worker.testing import bench
 
 ROWS = 100_000

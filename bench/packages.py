@@ -19,7 +19,7 @@ from handlers.packages.bulk import PAUSE, SIDE_BY_SIDE, bulk_sync
 from handlers.packages.result import SyncAnswer, SyncOptions
 from tests.support.crm import open_crm
 from tests.support.packages import MANY, THEIRS, migrate_packages
-from worker.database import Database
+from worker.postgres.database import Database
 from worker.settings import Settings
 
 PROFILES = 2000

@@ -20,9 +20,9 @@ from bench.stage import FILL, server
 from handlers.spaces import sync_space
 from handlers.stripe.local import LocalStripe
 from tests.support.local_stripe import sdk
-from worker import migrations
-from worker.migrate import migrate
-from worker.registry import Registry, registry
+from worker.declare.registry import Registry, registry
+from worker.install import migrations
+from worker.install.migrate import migrate
 
 SPACES = 10_000
 RPS = 20

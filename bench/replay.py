@@ -18,12 +18,12 @@ import psycopg
 from bench.latency import RATE, measure, registry, show
 from bench.stage import server, spaces
 from bench.working import working
-from worker.choice import Choice, count_chosen, take_snapshot
 from worker.cli.replay import RATE as OWN_RATE
-from worker.database import Database
-from worker.events import Filter
-from worker.pacing import Pace, append_all
-from worker.replay import Reason, begin
+from worker.operate.events import Filter
+from worker.operate.replay import Reason, begin
+from worker.operate.selection import Choice, count_chosen, take_snapshot
+from worker.operate.throttle import Pace, append_all
+from worker.postgres.database import Database
 from worker.settings import Settings
 
 EVENTS = 100_000

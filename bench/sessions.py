@@ -16,9 +16,9 @@ import psycopg
 
 from bench.stage import server
 from bench.working import working
-from worker import migrations
-from worker.migrate import migrate
-from worker.registry import Registry, registry
+from worker.declare.registry import Registry, registry
+from worker.install import migrations
+from worker.install.migrate import migrate
 
 PURCHASES: LiteralString = """
 insert into purchases (user_id, package_name, minutes, amount_cents, payment_status, session_status)

@@ -17,7 +17,7 @@ import handlers.spaces
 from bench.stage import server
 from bench.working import working
 from handlers.stripe import StripeSettings
-from worker.registry import registry
+from worker.declare.registry import registry
 
 RPS = 100
 SPACES = 300

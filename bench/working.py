@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from pydantic_settings import BaseSettings
 
 from worker.app import App, open_services
-from worker.migrate import migrate
-from worker.registry import Registry
+from worker.declare.registry import Registry
+from worker.install.migrate import migrate
 from worker.settings import Settings
 
 

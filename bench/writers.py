@@ -20,8 +20,8 @@ from typing import LiteralString
 from bench.stage import server, spaces
 from bench.working import working
 from worker import Change, Context
+from worker.declare.registry import Registry
 from worker.dev.programs import find_programs
-from worker.registry import Registry
 
 CLIENTS = 32
 ROWS = 100_000

@@ -22,38 +22,38 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from worker.change import Change
-    from worker.context import Context
-    from worker.database import Database
-    from worker.drift import Drift, Standing, reconciler
+    from worker.declare.reconciler import Drift, Standing, reconciler
+    from worker.declare.registry import diagnosis, endpoint, every, on, readiness, resource
+    from worker.deliver.context import Context
+    from worker.deliver.plan import Planned
     from worker.errors import CheckFailed
+    from worker.operate.reconcile import Mending, reconcile
     from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
-    from worker.plans import Planned
-    from worker.reconciling import Mending, reconcile
-    from worker.registry import diagnosis, endpoint, every, on, readiness, resource
+    from worker.postgres.database import Database
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
     _HOMES = {
         "Change": "change",
         "CheckFailed": "errors",
-        "Context": "context",
-        "Database": "database",
-        "Drift": "drift",
-        "Mending": "reconciling",
+        "Context": "deliver.context",
+        "Database": "postgres.database",
+        "Drift": "declare.reconciler",
+        "Mending": "operate.reconcile",
         "Park": "outcomes",
-        "Planned": "plans",
+        "Planned": "deliver.plan",
         "Retry": "outcomes",
         "Skip": "outcomes",
         "Snooze": "outcomes",
-        "Standing": "drift",
+        "Standing": "declare.reconciler",
         "Unavailable": "outcomes",
-        "diagnosis": "registry",
-        "endpoint": "registry",
-        "every": "registry",
-        "on": "registry",
-        "readiness": "registry",
-        "reconcile": "reconciling",
-        "reconciler": "drift",
-        "resource": "registry",
+        "diagnosis": "declare.registry",
+        "endpoint": "declare.registry",
+        "every": "declare.registry",
+        "on": "declare.registry",
+        "readiness": "declare.registry",
+        "reconcile": "operate.reconcile",
+        "reconciler": "declare.reconciler",
+        "resource": "declare.registry",
     }
 
     def __getattr__(name):

@@ -15,28 +15,28 @@ import structlog
 from pydantic_settings import BaseSettings
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
-from worker.brief import brief, trace_of
-from worker.canary.returning import CANARY
-from worker.canary.sender import Canary
-from worker.consumer import Consumer
-from worker.context import Services
-from worker.database import Database
-from worker.doorbell import Doorbell
-from worker.gauges import Gauges
-from worker.health import Health
-from worker.http import HttpServer
-from worker.logs import say_unhandled
-from worker.metrics import Metrics
-from worker.migrate import require_migrated
-from worker.probes import Probes
-from worker.registry import Registry
-from worker.retention import Retention
-from worker.rights import require_rights
-from worker.routes import Routes
+from worker.capture.catalog import read_table
+from worker.declare.builtin import CANARY
+from worker.declare.extensions import Factory
+from worker.declare.registry import Registry
+from worker.deliver.consumer import Consumer
+from worker.deliver.context import Services
+from worker.doorbell.bell import Doorbell
+from worker.http.endpoints import Routes
+from worker.http.probes import Probes
+from worker.http.server import HttpServer
+from worker.install.migrate import require_migrated
+from worker.install.privileges import require_rights
+from worker.log.partitions import Retention
+from worker.observe.canary import Canary
+from worker.observe.gauges import Gauges
+from worker.observe.health import Health
+from worker.postgres.database import Database
 from worker.settings import Settings, read_settings
-from worker.systems import Factory
-from worker.tables import read_table
-from worker.ticking import Ticker
+from worker.sources.ticker import Ticker
+from worker.telemetry.error_line import brief, trace_of
+from worker.telemetry.logs import say_unhandled
+from worker.telemetry.metrics import Metrics
 
 logger = structlog.get_logger("app")
 

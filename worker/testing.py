@@ -15,20 +15,20 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from worker import migrations
-from worker.consumer import Consumer, Turn
-from worker.context import Services
-from worker.database import Connection, Database
-from worker.doorbell import Doorbell
+from worker.capture.catalog import read_table
+from worker.declare.registry import Registry, registry
+from worker.deliver.consumer import Consumer, Turn
+from worker.deliver.context import Services
+from worker.deliver.runs import Run, find_run
+from worker.doorbell.bell import Doorbell
 from worker.errors import UsageError
-from worker.metrics import Metrics
-from worker.migrate import migrate
-from worker.registry import Registry, registry
-from worker.requests import ask, sound
-from worker.runs import Run, find_run
+from worker.install import migrations
+from worker.install.migrate import migrate
+from worker.postgres.database import Connection, Database
 from worker.settings import Settings
-from worker.tables import read_table
-from worker.timetable import append_ticks
+from worker.sources.requests import ask, sound
+from worker.sources.timetable import append_ticks
+from worker.telemetry.metrics import Metrics
 
 
 class Bench:

@@ -21,9 +21,9 @@ from handlers.packages.client import Crm
 from handlers.packages.result import SyncAnswer, SyncOptions, UnderWay
 from handlers.packages.runs import Run
 from handlers.packages.sync import sync_packages
-from worker.brief import brief
-from worker.database import Connection, Database
 from worker.outcomes import Outcome, Unavailable
+from worker.postgres.database import Connection, Database
+from worker.telemetry.error_line import brief
 
 logger = structlog.get_logger("packages")
 

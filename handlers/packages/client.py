@@ -20,7 +20,7 @@ from tenacity.wait import wait_exponential, wait_random
 from handlers.packages.errors import PAST_THE_END, CrmOutcome, Down, Limited, Refused, error_code, no_answer, outcome_of
 from handlers.packages.paging import END, Page, next_question, read_range
 from handlers.packages.settings import CrmSettings
-from worker.pace import Pace
+from worker.rate_limit import Pace
 
 CALLS = Counter("hearken_crm_calls", "Requests to the CRM and what came of them.", ["table", "result"])
 

@@ -21,15 +21,15 @@ from handlers.packages.matching import Match
 from handlers.packages.result import SyncOptions, UnderWay
 from handlers.packages.settings import OFF, CrmSettings
 from handlers.packages.sync import sync_packages
-from worker import logs
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json, print_table
-from worker.cli.progress import bar
-from worker.cli.session import load_handlers
-from worker.database import Database
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json, print_table
+from worker.commands.progress import bar
+from worker.commands.session import load_handlers
+from worker.declare.registry import command
 from worker.errors import ConfigurationError, UsageError
-from worker.registry import command
+from worker.postgres.database import Database
 from worker.settings import Settings, read_settings
+from worker.telemetry import logs
 
 T = TypeVar("T")
 

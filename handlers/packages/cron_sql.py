@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from worker.cron import Schedule
+from worker.declare.cron import Schedule
 from worker.errors import UsageError
 
 JOB = "daily-package-sync"

@@ -11,7 +11,7 @@ from handlers.packages.client import Crm
 from handlers.packages.errors import CrmOutcome
 from handlers.packages.settings import OFF, CrmSettings
 from worker import CheckFailed, Context, Skip, readiness, resource
-from worker.database import Database
+from worker.postgres.database import Database
 
 
 @dataclass(frozen=True)

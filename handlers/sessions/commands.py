@@ -11,12 +11,12 @@ import click
 
 from handlers.sessions import report as ask
 from handlers.sessions.code import draw, kind_of
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json, print_table
-from worker.cli.session import connected, load_handlers
-from worker.cli.times import moment
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json, print_table
+from worker.commands.session import connected, load_handlers
+from worker.commands.times import moment
+from worker.declare.registry import command
 from worker.errors import UsageError
-from worker.registry import command
 
 SHOWN = {
     "purchase": "purchase_id",

@@ -13,7 +13,7 @@ from handlers.stripe.diagnosis import look as diagnosis
 from handlers.stripe.errors import Refused, StripeOutcome
 from handlers.stripe.settings import StripeSettings
 from worker import CheckFailed, readiness, resource
-from worker.database import Database
+from worker.postgres.database import Database
 
 __all__ = ["Refused", "Stripe", "StripeOutcome", "StripeSettings", "diagnosis", "from_memory", "request_id", "stripe"]
 

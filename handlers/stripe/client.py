@@ -23,7 +23,7 @@ from tenacity.wait import wait_exponential, wait_random
 from handlers.stripe.account import Connections, claim
 from handlers.stripe.errors import Denied, Down, Limited, Refused, StripeOutcome, outcome_of
 from handlers.stripe.settings import StripeSettings
-from worker.pace import Pace
+from worker.rate_limit import Pace
 
 CALLS = Counter("hearken_stripe_calls", "Requests to Stripe and what came of them.", ["call", "result"])
 

@@ -11,8 +11,8 @@ import pytest
 from tests.support.postgres import FAST
 from tests.support.watched import Event, connect, watching
 from worker import Change, Context
+from worker.declare.registry import Registry
 from worker.dev.embedded import EmbeddedPostgres
-from worker.registry import Registry
 from worker.testing import bench
 
 # Names that mean something in the trigger, or to whoever puts statements together.

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.watched import Event, Watched, connect, declare, watching
 from worker import Change, Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
 from worker.testing import bench
 
 # A type as an extension brings one: its operators stand where the trigger does not look.

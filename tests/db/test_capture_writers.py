@@ -13,8 +13,8 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
 from tests.support.watched import Watched, connect, declare, watching
-from worker import migrations
-from worker.migrate import migrate
+from worker.install import migrations
+from worker.install.migrate import migrate
 
 ROOMS = "create table rooms (id int primary key, name text, at timestamptz, blob bytea, length interval, ratio float8)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg import errors
 
-from worker.database import Database
+from worker.postgres.database import Database
 from worker.settings import Settings
 
 

@@ -10,8 +10,8 @@ import pytest
 from tests.support.doctor import examined, watched
 from tests.support.served import execute, prepare, served
 from worker import Change, Context, Park
-from worker.canary.returning import CANARY
-from worker.registry import Registry
+from worker.declare.builtin import CANARY
+from worker.declare.registry import Registry
 
 INSERT = "insert into things values (1, 'x')"
 

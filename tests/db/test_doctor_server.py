@@ -18,11 +18,11 @@ from tests.support.postgres import FAST
 from tests.support.proxy import proxy_to
 from tests.support.served import execute, prepare, served
 from tests.support.standby import standby_of
-from worker import database
 from worker.dev.embedded import EmbeddedPostgres
 from worker.doctor import examination, transactions
 from worker.doctor.finding import Finding
 from worker.doctor.patient import Patient
+from worker.postgres import database
 
 EVERYTHING = {"notifications", "rights", "migrations", "tables", "handlers", "transactions", "connections"}
 

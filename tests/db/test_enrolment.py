@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from tests.support.watched import Watched, connect, declare, watching
-from worker import Change, Context, Retry, cursors
-from worker.actions import Person
-from worker.cursors import Position
-from worker.database import Database
+from worker import Change, Context, Retry
+from worker.declare.registry import Registry
 from worker.errors import MigrationError
-from worker.migrate import find_pending
-from worker.pausing import pause
-from worker.registry import Registry
+from worker.install.migrate import find_pending
+from worker.log import cursors
+from worker.log.cursors import Position
+from worker.operate.audit import Person
+from worker.operate.handlers import pause
+from worker.postgres.database import Database
 from worker.settings import Settings
 from worker.testing import bench
 

@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 from handlers.sessions import audit, audit_invoice, batch, complete_purchase, completing, following
 from handlers.sessions import follow_session as handler
 from tests.support.plans import Cost, Parameters, measure, prepare
-from worker.database import Connection, Database
+from worker.postgres.database import Connection, Database
 from worker.settings import Settings
 from worker.testing import bench
 

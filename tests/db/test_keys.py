@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.watched import connect
 from worker.errors import UsageError
-from worker.keys import read_key
+from worker.operate.keys import read_key
 
 
 async def test_a_table_whose_name_has_a_slash_is_a_table(empty_database_url: str) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 import handlers.stripe
 from tests.support.watched import Watched, connect, declare
-from worker import migrations
+from worker.declare.registry import Registry
 from worker.errors import MigrationError
-from worker.migrate import find_pending, migrate
-from worker.migrations import Migration, apply, find_migrations, pending
-from worker.registry import Registry
+from worker.install import migrations
+from worker.install.migrate import find_pending, migrate
+from worker.install.migrations import Migration, apply, find_migrations, pending
 
 MakeFiles = Callable[..., list[Migration]]
 
@@ -32,7 +32,7 @@ def make_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFiles:
     """Puts files into a `schema/engine` of the test's own, and finds them as the runner does."""
     folder = tmp_path / "engine"
     folder.mkdir()
-    monkeypatch.setattr("worker.migrations.resources.files", lambda _: tmp_path)
+    monkeypatch.setattr("worker.install.migrations.resources.files", lambda _: tmp_path)
 
     def make(**files: str) -> list[Migration]:
         for name, text in files.items():

@@ -16,10 +16,11 @@ from psycopg import sql
 
 from tests.support.plans import Cost, Parameters, measure, prepare
 from tests.support.watched import declare
-from worker import brake, cursors, effects, log, parking, runs
-from worker.database import Connection, Database
-from worker.migrate import migrate
-from worker.retention import Partition
+from worker.deliver import brake, effects, parked, runs
+from worker.install.migrate import migrate
+from worker.log import cursors, reader
+from worker.log.partitions import Partition
+from worker.postgres.database import Connection, Database
 from worker.settings import Settings
 
 EVENTS, PARKED = 300_000, 100_000
@@ -68,26 +69,26 @@ def reading() -> Iterator[tuple[str, Case]]:
     busy, quiet = ["public.busy"], ["public.quiet"]
     end, late, early = (f"{x}:{x}:" for x in (LAST_TX, LAST_TX - 10, FIRST_TX + 10))
     long_open = f"{FIRST_TX + 1}:{LAST_TX}:{FIRST_TX + 1},{FIRST_TX + 3},{FIRST_TX + 7000}"
-    yield "nothing new", Case(log.RECENT, read(busy, end), 60)
-    yield "nothing new for a quiet topic", Case(log.RECENT, read(quiet, end), 60)
-    yield "a little new", Case(log.RECENT, read(busy, late), 100)
-    yield "long-open transactions", Case(log.RECENT, read(busy, long_open), 200)
-    yield "a large backlog", Case(log.RECENT, read(busy, early), 200)
-    yield "a window at the end", Case(log.WINDOW, {"topics": busy, "done": late}, 100)
-    yield "a window of long-open transactions", Case(log.WINDOW, {"topics": busy, "done": long_open}, 200)
-    yield "a window of a quiet topic", Case(log.WINDOW, {"topics": quiet, "done": early}, 400)
+    yield "nothing new", Case(reader.RECENT, read(busy, end), 60)
+    yield "nothing new for a quiet topic", Case(reader.RECENT, read(quiet, end), 60)
+    yield "a little new", Case(reader.RECENT, read(busy, late), 100)
+    yield "long-open transactions", Case(reader.RECENT, read(busy, long_open), 200)
+    yield "a large backlog", Case(reader.RECENT, read(busy, early), 200)
+    yield "a window at the end", Case(reader.WINDOW, {"topics": busy, "done": late}, 100)
+    yield "a window of long-open transactions", Case(reader.WINDOW, {"topics": busy, "done": long_open}, 200)
+    yield "a window of a quiet topic", Case(reader.WINDOW, {"topics": quiet, "done": early}, 400)
     middle: dict[str, Any] = {"target": end, "done": early, "last_id": EVENTS // 2, "max_id": EVENTS}
-    yield "a batch in the middle", Case(log.BATCH, read(busy, **middle), 200)
-    yield "a shard's batch", Case(log.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
-    yield "a batch of a quiet topic", Case(log.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
-    yield "a batch of two topics", Case(log.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
+    yield "a batch in the middle", Case(reader.BATCH, read(busy, **middle), 200)
+    yield "a shard's batch", Case(reader.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
+    yield "a batch of a quiet topic", Case(reader.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
+    yield "a batch of two topics", Case(reader.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
     judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name", "kinds": ["delete", "update"]}
     yield "a window judged", Case(brake.COUNT, read(busy, **judged), 400)
     yield "a quiet topic's window judged", Case(brake.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
     yield "what remains of a window", Case(brake.REMAINING, read(busy, **judged), 1000)
     for handler in ("busy", "quiet", "other"):
         look = {"topics": [f"public.{handler}"], "handler": handler, "shard": 0}
-        yield f"a look of {handler}", Case(log.PEEK, look, 80)
+        yield f"a look of {handler}", Case(reader.PEEK, look, 80)
 
 
 def settling() -> Iterator[tuple[str, Case]]:
@@ -104,15 +105,15 @@ def settling() -> Iterator[tuple[str, Case]]:
     for handler in ("busy", "quiet", "nobody"):
         who = {"handler": handler}
         due = {**who, "shards": 1, "shard": 0, "limit": 100}
-        yield f"due of {handler}", Case(parking.DUE, due, 4000)
-        yield f"due of a shard of {handler}", Case(parking.DUE, {**due, "shards": 4, "shard": 1}, 4000)
-        yield f"keys of {handler}", Case(parking.KEYS, {**who, **keys}, 700)
-        yield f"no key of {handler}", Case(parking.KEYS, {**who, "topic": ["public.busy"], "key": [None]}, 10)
-        yield f"park for {handler}", Case(parking.PUT, {**who, **keys, **put, "event_id": new}, 2500)
-        yield f"park again for {handler}", Case(parking.PUT, {**who, **keys, **put, "event_id": old}, 2500)
-        yield f"unpark for {handler}", Case(parking.REMOVE, {**who, "event_id": old}, 1000)
-        yield f"promote for {handler}", Case(parking.PROMOTE, {**who, **keys}, 1500)
-        yield f"supersede for {handler}", Case(parking.SUPERSEDE, {**who, **keys, "event_id": new}, 2500)
+        yield f"due of {handler}", Case(parked.DUE, due, 4000)
+        yield f"due of a shard of {handler}", Case(parked.DUE, {**due, "shards": 4, "shard": 1}, 4000)
+        yield f"keys of {handler}", Case(parked.KEYS, {**who, **keys}, 700)
+        yield f"no key of {handler}", Case(parked.KEYS, {**who, "topic": ["public.busy"], "key": [None]}, 10)
+        yield f"park for {handler}", Case(parked.PUT, {**who, **keys, **put, "event_id": new}, 2500)
+        yield f"park again for {handler}", Case(parked.PUT, {**who, **keys, **put, "event_id": old}, 2500)
+        yield f"unpark for {handler}", Case(parked.REMOVE, {**who, "event_id": old}, 1000)
+        yield f"promote for {handler}", Case(parked.PROMOTE, {**who, **keys}, 1500)
+        yield f"supersede for {handler}", Case(parked.SUPERSEDE, {**who, **keys, "event_id": new}, 2500)
     move = {"handler": "busy", "shard": 0, "seq": 0, "done": "1:1:", "target": None, "last_id": 0, "max_id": 0}
     yield "move a cursor", Case(cursors.MOVE, move, 50)
     run = {"event_id": 7, "topic": "tick/1", "source": "tick", "attempt": 1}

@@ -10,11 +10,11 @@ from psycopg.rows import dict_row, scalar_row
 
 from tests.db.test_plans import FILL, make_log
 from tests.support.watched import declare
-from worker.choice import Choice, take_snapshot
-from worker.database import Connection, Database
-from worker.events import Filter
-from worker.pacing import WAITING
-from worker.replay import NEWEST, Reason, append, begin
+from worker.operate.events import Filter
+from worker.operate.replay import NEWEST, Reason, append, begin
+from worker.operate.selection import Choice, take_snapshot
+from worker.operate.throttle import WAITING
+from worker.postgres.database import Connection, Database
 from worker.settings import Settings
 
 

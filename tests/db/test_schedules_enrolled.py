@@ -12,13 +12,13 @@ import pytest
 from tests.support.clock import minutes, stop_clock, ticks, utc
 from tests.support.watched import connect, declare
 from worker import Change, Context
-from worker.actions import Person
+from worker.declare.registry import Registry
 from worker.errors import MigrationError
-from worker.forgetting import forget
-from worker.migrate import find_pending, migrate
-from worker.registry import Registry
+from worker.install.migrate import find_pending, migrate
+from worker.operate.audit import Person
+from worker.operate.forgetting import forget
+from worker.sources.timetable import append_owed
 from worker.testing import bench
-from worker.timetable import append_owed
 
 BEGIN = utc("2026-03-01 10:00:30")
 MINUTELY = "* * * * *"

@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.snapshot import describe
 from tests.support.watched import connect
-from worker.migrate import migrate
-from worker.registry import Registry, registry
+from worker.declare.registry import Registry, registry
+from worker.install.migrate import migrate
 
 SNAPSHOT = Path(__file__).with_name("schema_snapshot.sql")
 REWRITE = "REWRITE_SCHEMA_SNAPSHOT"

@@ -11,8 +11,8 @@ from psycopg.rows import DictRow
 
 from tests.support.arcade import Arcade
 from tests.support.watched import connect
-from worker import migrations
 from worker.errors import MigrationError
+from worker.install import migrations
 
 # As in the seed, with what it calls procedures, its triggers and its view.
 SEED = """

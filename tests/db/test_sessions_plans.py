@@ -12,7 +12,7 @@ from psycopg.rows import scalar_row
 
 from tests.support.arcade import Arcade, open_arcade
 from worker import Change, Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
 from worker.testing import bench
 
 # As a replica, for the sake of time: what it holds is as the application would have made it.

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.arcade import Arcade, another, open_arcade
 from worker import Change, Context, Park
-from worker.registry import Registry
+from worker.declare.registry import Registry
 from worker.testing import bench
 
 TOPIC = "public.active_game_sessions_v2"

@@ -9,8 +9,8 @@ from pydantic_settings import BaseSettings
 
 from tests.support.watched import connect
 from worker import Change, Context, Database, Retry
+from worker.declare.registry import Registry
 from worker.errors import UsageError, WatchError
-from worker.registry import Registry
 from worker.testing import bench
 
 declared = Registry()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.watched import Watched, connect, declare, watching
-from worker.capture import trigger_status
+from worker.capture.install import trigger_status
+from worker.declare.registry import Registry
 from worker.errors import DeclarationError, MigrationError, WatchError
-from worker.migrate import find_pending
-from worker.registry import Registry
+from worker.install.migrate import find_pending
 
 OPS = ("insert", "update", "delete", "truncate")
 
@@ -129,7 +129,7 @@ async def test_a_table_in_use_is_not_waited_for_long(
     rooms: Watched, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writers queue behind DDL that waits: it gives up soon (here: at once), and says who held the table."""
-    monkeypatch.setattr("worker.migrate.LOCK_TIMEOUT", "set local lock_timeout = '50ms'")
+    monkeypatch.setattr("worker.install.migrate.LOCK_TIMEOUT", "set local lock_timeout = '50ms'")
     declared = declare("public.rooms", watch=("price",))
     async with connect(database_url) as holder:
         await holder.execute("set application_name = 'the holder'")

@@ -28,7 +28,7 @@ from handlers.stripe.local import LocalStripe
 from tests.support.cli import program, start
 from tests.support.workers import start_worker
 from worker.cli.status import HEADINGS
-from worker.registry import Registry, registry
+from worker.declare.registry import Registry, registry
 from worker.settings import Settings
 from worker.testing import bench
 

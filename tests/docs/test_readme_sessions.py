@@ -15,7 +15,7 @@ from tests.support.cli import program
 from tests.support.played import open_arcade
 from tests.support.players import TELL, connect
 from tests.support.workers import start_worker
-from worker.timetable import append_ticks
+from worker.sources.timetable import append_ticks
 
 README = Path(__file__).parents[2] / "README.md"
 MODULES = "handlers.sessions"

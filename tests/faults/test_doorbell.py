@@ -16,7 +16,7 @@ from tests.support.proxy import proxy_to
 from tests.support.things import PUT, connect, observed, until_asleep, until_nobody_sleeps, watch_things
 from tests.support.witness import Delivery, Witness
 from tests.support.workers import start_worker
-from worker.locks import channel_of
+from worker.postgres.locks import channel_of
 
 # The self check would wake the worker, and hide a wake-up that was lost.
 UNCHECKED = {"HEARKEN_LISTEN_CHECK": "600"}

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from handlers.stripe import stripe_account
 from handlers.stripe.local import LocalStripe
 from tests.support.shop import open_database, open_stripe, stripe_settings
-from worker.database import Database
 from worker.errors import CheckFailed
 from worker.outcomes import Unavailable
+from worker.postgres.database import Database
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from stripe import Product
 from handlers.stripe import Refused, Stripe, StripeOutcome
 from handlers.stripe.local import LocalStripe
 from tests.support.shop import open_database, open_stripe, stripe_settings
-from worker.database import Database
 from worker.outcomes import Park, Retry, Unavailable
+from worker.postgres.database import Database
 
 
 @pytest.fixture

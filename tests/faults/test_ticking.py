@@ -16,11 +16,11 @@ from tests.support.served import execute
 from tests.support.things import observed, watch_things
 from tests.support.witness import Witness
 from tests.support.workers import start_worker
-from worker.database import Database
+from worker.declare.registry import registry
 from worker.dev.embedded import EmbeddedPostgres
-from worker.registry import registry
+from worker.postgres.database import Database
 from worker.settings import Settings
-from worker.ticking import Ticker
+from worker.sources.ticker import Ticker
 
 MODULES = observed("scheduled")
 BEGIN = utc("2026-03-01 10:00:30")

@@ -13,10 +13,10 @@ from tests.support.standby import standby_of
 from tests.support.things import connect, observed, watch_things, write_things
 from tests.support.witness import Witness
 from tests.support.workers import start_worker
-from worker import database
-from worker.database import Database
 from worker.dev.embedded import EmbeddedPostgres
 from worker.errors import Unsupported
+from worker.postgres import database
+from worker.postgres.database import Database
 from worker.settings import Settings
 
 MODULES = observed("external", "impatient")

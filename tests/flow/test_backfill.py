@@ -8,10 +8,10 @@ import pytest
 
 from tests.support.filling import filler, untold
 from tests.support.watched import Watched, connect, declare, watching
-from worker.backfill import Filler
-from worker.conditions import check_condition
+from worker.capture.catalog import read_table
 from worker.errors import InProgress, UsageError
-from worker.tables import read_table
+from worker.operate.backfill import Filler
+from worker.operate.where import check_condition
 
 IMAGE = "select key, new::text as new, op, target, note from hearken.events where op = %s order by key, id"
 

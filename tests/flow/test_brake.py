@@ -8,11 +8,11 @@ import pytest
 from psycopg import AsyncConnection
 
 from tests.support.brakes import ANNA, open_rooms
-from worker.brake import judge
-from worker.cursors import Position
+from worker.deliver.brake import judge
 from worker.errors import Braked, NotAllowed, Overtaken
-from worker.log import Batch
-from worker.pausing import confirm, pause, resume
+from worker.log.cursors import Position
+from worker.log.reader import Batch
+from worker.operate.handlers import confirm, pause, resume
 
 DELETE = "delete from rooms where id <= {}"
 ARCHIVE = "update rooms set active = false where id <= {}"

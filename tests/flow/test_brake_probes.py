@@ -7,9 +7,9 @@ from structlog.testing import capture_logs
 
 from tests.support.served import execute, served
 from tests.support.watched import declare
-from worker.actions import Person
-from worker.database import Database
-from worker.pausing import confirm
+from worker.operate.audit import Person
+from worker.operate.handlers import confirm
+from worker.postgres.database import Database
 from worker.settings import Settings
 
 

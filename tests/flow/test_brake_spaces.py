@@ -11,7 +11,7 @@ from handlers.spaces import sync_space
 from handlers.stripe import stripe
 from tests.support.brakes import ANNA
 from tests.support.shop import Shop, open_shop
-from worker.pausing import confirm
+from worker.operate.handlers import confirm
 from worker.testing import Bench, bench
 
 SPACES = 25

@@ -8,10 +8,10 @@ import pytest
 
 from tests.support.served import Reply, Served, execute, served
 from tests.support.watched import declare
-from worker.canary.returning import CANARY
+from worker.declare.builtin import CANARY
+from worker.declare.registry import Registry
 from worker.dev.embedded import EmbeddedPostgres
-from worker.locks import claim_lock
-from worker.registry import Registry
+from worker.postgres.locks import claim_lock
 
 INTERVAL = 0.4
 ROWS = "select worker, sent, returned, returned_at >= sent_at from hearken.canary order by worker"

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from tests.support.brakes import ANNA, Rooms, open_rooms
-from worker import dead
-from worker.actions import Person
-from worker.dead import Choice, Dead
+from worker.operate import dead
+from worker.operate.audit import Person
+from worker.operate.dead import Choice, Dead
 
 PUT = """
 insert into hearken.parked (handler, event_id, topic, key, state, attempt, reason)

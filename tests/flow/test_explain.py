@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from worker.change import Change
-from worker.context import Context
-from worker.explain import differences, read_history
-from worker.keys import read_key
-from worker.registry import Registry
+from worker.declare.registry import Registry
+from worker.deliver.context import Context
+from worker.operate.explain import differences, read_history
+from worker.operate.keys import read_key
 from worker.testing import bench
 
 declared = Registry()

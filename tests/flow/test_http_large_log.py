@@ -8,10 +8,10 @@ import pytest
 
 from tests.support.served import prepare_by, settings_for
 from worker import Change, Context
-from worker.database import Connection, Database
-from worker.health import COUNTED
-from worker.registry import Registry
-from worker.status import HandlerStatus, read_status
+from worker.declare.registry import Registry
+from worker.observe.health import COUNTED
+from worker.observe.status import HandlerStatus, read_status
+from worker.postgres.database import Connection, Database
 
 PAST, BEHIND = 150_000, 30_000
 APPEND = """

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from handlers.stripe.client import CALLS
 from tests.support.served import Reply, execute, served
 from worker import Change, Context, Park, Retry
-from worker.registry import Registry
+from worker.declare.registry import Registry
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

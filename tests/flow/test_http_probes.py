@@ -11,9 +11,9 @@ from pydantic_settings import BaseSettings
 from tests.support.proxy import proxy_to
 from tests.support.served import THINGS, execute, prepare, served
 from worker import Change, CheckFailed, Context, Park, Unavailable
-from worker.database import Database
+from worker.declare.registry import Registry
 from worker.dev.embedded import EmbeddedPostgres
-from worker.registry import Registry
+from worker.postgres.database import Database
 
 SECRET = "hunter2-of-the-row"
 
@@ -334,7 +334,7 @@ async def test_a_check_that_hangs_is_red_and_holds_up_nobody(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even one that ignores its cancellation."""
-    monkeypatch.setattr("worker.health.PATIENCE", 0.2)
+    monkeypatch.setattr("worker.observe.health.PATIENCE", 0.2)
     released = asyncio.Event()
 
     async def account(value: str) -> str:

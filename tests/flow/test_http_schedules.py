@@ -11,7 +11,7 @@ from tests.support.clock import stop_clock, utc
 from tests.support.served import execute, prepare, served
 from tests.support.things import connect
 from worker import Change, Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
 
 BEGIN = utc("2026-03-01 10:00:30")
 

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import ClientSession, web
 
 from tests.support.served import ROOT, WORKER, Served, program_environment, served
+from worker.declare.registry import Registry
 from worker.errors import ConfigurationError
-from worker.http import HttpServer
-from worker.registry import Registry
+from worker.http.server import HttpServer
 
 NOBODY_IS_THERE = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from tests.support import leaky
 from tests.support.served import ROOT, WORKER, execute, prepare, program_environment
+from worker.declare.registry import Registry, registry
 from worker.dev.embedded import EmbeddedPostgres
-from worker.registry import Registry, registry
 
 SECRET = "hunter2-of-the-row"
 FAILING = ["logs", "raises", "violates"]

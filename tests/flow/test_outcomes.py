@@ -9,7 +9,7 @@ import pytest
 from psycopg import OperationalError
 
 from worker import Change, Context, Park, Retry, Skip, Snooze, Unavailable
-from worker.registry import Registry
+from worker.declare.registry import Registry
 from worker.testing import Bench, bench
 
 ITEMS = "create table items (id int primary key, name text, price numeric)"

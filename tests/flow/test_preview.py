@@ -12,13 +12,13 @@ from handlers.spaces import sync_space
 from handlers.stripe import Stripe, stripe
 from tests.support.shop import FAST, Shop, open_shop, stripe_settings
 from worker import Change, Context
-from worker.context import Services
-from worker.database import Database
-from worker.declaration import Handler, Subscription
-from worker.preview import Preview, preview
-from worker.registry import registry
+from worker.capture.catalog import read_table
+from worker.declare.handler import Handler, Subscription
+from worker.declare.registry import registry
+from worker.deliver.context import Services
+from worker.operate.preview import Preview, preview
+from worker.postgres.database import Database
 from worker.settings import Settings
-from worker.tables import read_table
 from worker.testing import Bench, bench
 
 TOPIC = "public.spaces"

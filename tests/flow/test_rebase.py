@@ -11,15 +11,15 @@ import psycopg
 import pytest
 
 from tests.support.postgres import new_database
-from worker import rebase as rebasing
-from worker.actions import Person
 from worker.change import Change
-from worker.context import Context
-from worker.database import Database
+from worker.declare.registry import Registry
+from worker.deliver.context import Context
 from worker.dev.embedded import EmbeddedPostgres
 from worker.errors import DatabaseError, ForeignCursor
-from worker.rebase import Rebased, rebase
-from worker.registry import Registry
+from worker.operate import rebase as rebasing
+from worker.operate.audit import Person
+from worker.operate.rebase import Rebased, rebase
+from worker.postgres.database import Database
 from worker.settings import Settings
 from worker.testing import Bench, bench
 

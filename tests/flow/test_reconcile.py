@@ -13,10 +13,10 @@ from tests.support.filling import telling
 from tests.support.local_stripe import sdk
 from tests.support.shop import Shop, open_shop
 from worker import Change, Context, Drift
-from worker.drift import Reconciler
+from worker.declare.reconciler import Reconciler
+from worker.declare.registry import Registry, registry
 from worker.errors import CheckFailed, InProgress
-from worker.reconciling import Mending, Reconciled, reconcile
-from worker.registry import Registry, registry
+from worker.operate.reconcile import Mending, Reconciled, reconcile
 from worker.testing import Bench, bench
 
 SENT = "select key, target from hearken.events where op = 'snapshot' order by id"

@@ -11,12 +11,12 @@ import pytest
 
 from tests.support.replays import replay_again
 from worker.change import Change
-from worker.choice import Choice, take_snapshot
-from worker.context import Context
+from worker.declare.registry import Registry
+from worker.deliver.context import Context
 from worker.errors import UsageError
-from worker.events import Filter
-from worker.registry import Registry
-from worker.replay import Reason, append, begin, choose_audience
+from worker.operate.events import Filter
+from worker.operate.replay import Reason, append, begin, choose_audience
+from worker.operate.selection import Choice, take_snapshot
 from worker.testing import Bench, bench
 
 declared = Registry()

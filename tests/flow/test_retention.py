@@ -12,13 +12,13 @@ import pytest
 from psycopg.errors import LockNotAvailable
 
 from worker.change import Change
-from worker.context import Context
-from worker.database import Connection, Database
+from worker.declare.registry import Registry
+from worker.deliver.context import Context
 from worker.errors import DatabaseError
-from worker.locks import retention_lock
+from worker.log.partitions import DROP, Partition, Retention, drop_partitions, make_partitions, sweep_default
 from worker.outcomes import Park
-from worker.registry import Registry
-from worker.retention import DROP, Partition, Retention, drop_partitions, make_partitions, sweep_default
+from worker.postgres.database import Connection, Database
+from worker.postgres.locks import retention_lock
 from worker.settings import Settings
 from worker.testing import Bench, bench
 
@@ -164,7 +164,7 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(log: Log) -> None:
 
 async def test_a_writer_of_an_old_day_is_waited_for(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its event is not visible yet: the day is no candidate before it has ended."""
-    monkeypatch.setattr("worker.retention.PATIENCE", "set local lock_timeout = '50ms'")
+    monkeypatch.setattr("worker.log.partitions.PATIENCE", "set local lock_timeout = '50ms'")
     old = await log.make_old(40)
     async with await psycopg.AsyncConnection.connect(log.url) as writer:
         await writer.execute(OLD, (40, "public.rooms", "late"))

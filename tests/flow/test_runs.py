@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.support.asking import Endpoints, asking
 from worker import Change, Context, Park, Retry, Skip
-from worker.registry import Registry
-from worker.runs import sweep
+from worker.declare.registry import Registry
+from worker.deliver.runs import sweep
 from worker.testing import Bench, bench
 
 RUNS = "select state, attempt, result, error, source, ended_at is not null as over from hearken.runs order by event_id"

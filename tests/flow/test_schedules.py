@@ -13,15 +13,15 @@ from tests.support.clock import minutes, stop_clock, ticks, utc
 from tests.support.replays import replay_again
 from tests.support.things import connect
 from worker import Change, Context, Park, Retry
-from worker.actions import Person
-from worker.database import Database
-from worker.events import Filter, find_events
-from worker.pausing import pause, resume
-from worker.registry import Registry
+from worker.declare.registry import Registry
+from worker.operate.audit import Person
+from worker.operate.events import Filter, find_events
+from worker.operate.handlers import pause, resume
+from worker.postgres.database import Database
 from worker.settings import Settings
+from worker.sources.ticker import Ticker
+from worker.sources.timetable import append_ticks
 from worker.testing import Bench, bench
-from worker.ticking import Ticker
-from worker.timetable import append_ticks
 
 BEGIN = utc("2026-03-01 10:00:30")
 MINUTELY = "* * * * *"

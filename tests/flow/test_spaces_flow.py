@@ -10,8 +10,8 @@ import pytest
 from handlers.spaces import sync_space
 from handlers.stripe import stripe
 from tests.support.shop import Shop, open_shop
-from worker.actions import Person
-from worker.pausing import confirm
+from worker.operate.audit import Person
+from worker.operate.handlers import confirm
 from worker.testing import Bench, bench
 
 INSERT = """

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from tests.support.shop import open_shop
-from worker import migrations
 from worker.errors import MigrationError
+from worker.install import migrations
 
 
 async def migrate(url: str) -> None:

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from worker.change import Change
-from worker.consumer import Turn
-from worker.context import Context
-from worker.registry import Registry
-from worker.status import HandlerStatus, read_status
+from worker.declare.registry import Registry
+from worker.deliver.consumer import Turn
+from worker.deliver.context import Context
+from worker.observe.status import HandlerStatus, read_status
 from worker.testing import Bench, bench
 
 declared = Registry()

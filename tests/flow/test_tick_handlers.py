@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.clock import utc
 from worker import Change, Context
+from worker.declare.registry import Registry
 from worker.errors import DeclarationError, UsageError
-from worker.registry import Registry
 from worker.testing import bench
 
 declared = Registry()

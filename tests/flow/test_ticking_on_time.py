@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from tests.support.clock import set_clock, utc
 from tests.support.served import execute, prepare, served
 from worker import Change, Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
 
 MINUTELY = "* * * * *"
 

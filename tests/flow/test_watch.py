@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from worker.change import Change
-from worker.context import Context
-from worker.registry import Registry
+from worker.declare.registry import Registry
+from worker.deliver.context import Context
 from worker.testing import bench
 
 declared = Registry()

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tests.support.served import Reply, Served, served
 from worker import Change, Context
-from worker.database import Database
-from worker.registry import Registry
+from worker.declare.registry import Registry
+from worker.postgres.database import Database
 
 SECRET = "correct-horse-battery-staple"
 ECHO = "/api/echo"

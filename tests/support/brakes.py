@@ -11,8 +11,8 @@ import psycopg
 
 from tests.support.watched import declare
 from worker import Change, Context
-from worker.actions import Person
-from worker.pausing import confirm
+from worker.operate.audit import Person
+from worker.operate.handlers import confirm
 from worker.testing import Bench, bench
 
 TABLE = "create table rooms (id integer primary key, name text, active boolean)"

@@ -8,10 +8,10 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.support.watched import declare
-from worker.canary.returning import CANARY
+from worker.declare.builtin import CANARY
+from worker.declare.registry import Registry
 from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
-from worker.registry import Registry
 
 OURS = ("DATABASE_URL", "HEARKEN_", "STRIPE_", "CRM_", "CRON_SECRET", "PORT", "PG")
 

@@ -10,9 +10,9 @@ import psycopg
 from psycopg import sql
 
 from tests.support.shop import open_database
-from worker.backfill import Filler, Wish, begin, claim
-from worker.registry import Registry
-from worker.tables import read_table
+from worker.capture.catalog import read_table
+from worker.declare.registry import Registry
+from worker.operate.backfill import Filler, Wish, begin, claim
 
 
 @asynccontextmanager

@@ -16,10 +16,10 @@ from handlers.packages.sync import Synced, sync_packages
 from tests.support.crm import CrmServer, open_client, open_crm
 from tests.support.gateway import Gateway
 from tests.support.shop import open_database
-from worker.database import Database
+from worker.declare.registry import Registry, registry
 from worker.dev.embedded import EmbeddedPostgres
-from worker.migrate import migrate
-from worker.registry import Registry, registry
+from worker.install.migrate import migrate
+from worker.postgres.database import Database
 
 PACKAGE = "handlers.packages"
 MANY = """

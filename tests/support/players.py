@@ -14,8 +14,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from handlers.sessions import audit_invoice, complete_purchase, count_down, follow_session
-from worker.registry import registry
-from worker.status import read_status
+from worker.declare.registry import registry
+from worker.observe.status import read_status
 
 PURCHASE: LiteralString = "(select id from purchases order by random() limit 1)"
 SESSION: LiteralString = "(select id from active_game_sessions_v2 order by random() limit 1)"

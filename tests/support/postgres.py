@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from worker import migrations
 from worker.dev.embedded import EmbeddedPostgres
+from worker.install import migrations
 
 # Without fsync only a power cut loses anything. With synchronous_commit or full_page_writes off, killing the
 # server would too; and without fsync they save nothing.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from worker.choice import Choice, count_chosen, take_snapshot
-from worker.database import Connection
-from worker.declaration import Handler
-from worker.events import Filter
-from worker.replay import Reason, append, begin, choose_audience, refuse_unheard
+from worker.declare.handler import Handler
+from worker.operate.events import Filter
+from worker.operate.replay import Reason, append, begin, choose_audience, refuse_unheard
+from worker.operate.selection import Choice, count_chosen, take_snapshot
+from worker.postgres.database import Connection
 
 
 async def replay_again(

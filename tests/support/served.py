@@ -18,9 +18,9 @@ from aiohttp.typedefs import LooseHeaders
 from pydantic_settings import BaseSettings
 
 from worker.app import App, open_services
-from worker.database import Connection, Database
-from worker.migrate import migrate
-from worker.registry import Registry
+from worker.declare.registry import Registry
+from worker.install.migrate import migrate
+from worker.postgres.database import Connection, Database
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -18,12 +18,12 @@ from psycopg import sql
 from handlers.spaces import sync_space
 from handlers.stripe import Stripe, StripeSettings, stripe
 from handlers.stripe.local import Call, LocalStripe
+from worker.capture.catalog import read_table
 from worker.change import Change, Op
-from worker.context import Context, Services
-from worker.database import Database
+from worker.deliver.context import Context, Services
 from worker.outcomes import Retry, Unavailable
+from worker.postgres.database import Database
 from worker.settings import Settings
-from worker.tables import read_table
 
 FAST = 0.001
 """Seconds between the tries of one call."""

@@ -8,12 +8,12 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from worker import migrations
-from worker.database import Database
-from worker.migrate import migrate
-from worker.registry import Registry, registry
+from worker.declare.extensions import import_modules
+from worker.declare.registry import Registry, registry
+from worker.install import migrations
+from worker.install.migrate import migrate
+from worker.postgres.database import Database
 from worker.settings import Settings
-from worker.systems import import_modules
 
 TABLES: LiteralString = """
 create table if not exists things (id integer primary key, version integer not null, pad text);

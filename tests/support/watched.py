@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
-from worker import Change, Context, migrations
-from worker.migrate import Pending, migrate
-from worker.registry import Registry
+from worker import Change, Context
+from worker.declare.registry import Registry
+from worker.install import migrations
+from worker.install.migrate import Pending, migrate
 
 AFTER = "select *, old::text as former, new::text as present from hearken.events where id > %s order by id"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.cli import SAMPLE, Rooms, hearken, start_at_terminal
 from tests.support.things import until_fast_asleep
 from tests.support.workers import start_worker
-from worker.locks import claim_lock
+from worker.postgres.locks import claim_lock
 
 MEND = """update hearken.events set new = '{"id": 1, "name": "good"}' where id = 1"""
 TELL = b"""

@@ -14,7 +14,7 @@ from tests.support.cli import Result, Rooms, hearken
 from tests.support.local_stripe import sdk
 from tests.support.shop import Shop, open_shop
 from tests.support.workers import start_worker
-from worker.cli.session import operator
+from worker.commands.session import operator
 from worker.testing import Bench, bench
 
 NOTE = 'select set_config(\'hearken.note\', \'{"by": "anna", "why": "new price list"}\', false)'

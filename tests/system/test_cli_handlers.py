@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from tests.support.cli import Rooms, hearken
-from worker.locks import claim_lock
+from worker.postgres.locks import claim_lock
 
 RENAME_CURSOR = "update hearken.cursors set handler = 'gone' where handler = 'price_room'"
 RENAME_PARKED = "update hearken.parked set handler = 'gone' where handler = 'price_room'"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cli import ROOT, Rooms, hearken, program
 from tests.support.sample_handlers import TABLES
-from worker.migrations import find_migrations
+from worker.install.migrations import find_migrations
 
 ENGINE = [str(migration) for migration in find_migrations([])]
 

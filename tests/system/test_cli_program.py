@@ -18,7 +18,7 @@ from tests.support.cli import ROOT, SAMPLE, Result, Rooms, hearken, program
 from tests.support.workers import start_worker
 from worker.cli import hearken as group
 from worker.cli.lazy import COMMANDS, listed
-from worker.registry import registry
+from worker.declare.registry import registry
 
 HEAVY = ("psycopg", "pydantic", "structlog", "aiohttp", "stripe", "tenacity", "prometheus_client")
 LOADED = f"""
@@ -55,7 +55,7 @@ def test_public_names_are_those_of_their_modules() -> None:
     """`from worker import …` gives what `__all__` promises, and nothing else."""
     for name in worker.__all__:
         value = getattr(worker, name)
-        home = getattr(value, "__module__", "worker.registry")
+        home = getattr(value, "__module__", "worker.declare.registry")
         assert getattr(import_module(home), name) == value
     with pytest.raises(AttributeError, match="nonsense"):
         worker.nonsense  # type: ignore[attr-defined]  # noqa: B018

@@ -6,7 +6,7 @@ import asyncio
 
 from tests.support.cli import SAMPLE, Rooms, start
 from tests.support.workers import start_worker
-from worker.pacing import MOST
+from worker.operate.throttle import MOST
 
 EVENTS = 2000
 COMMAND = ("replay", "--topic", "public.rooms", "--rate", "100000", "--yes")

@@ -12,7 +12,7 @@ import pytest
 from tests.support import jobs
 from tests.support.cli import Result, program, start
 from tests.support.workers import Worker, start_worker
-from worker.cli.session import operator
+from worker.commands.session import operator
 
 JOBS = jobs.__name__
 

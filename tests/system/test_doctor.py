@@ -12,8 +12,8 @@ from tests.support.cli import ROOT, SAMPLE, Rooms, hearken, program
 from tests.support.doctor import Findings, examined
 from tests.support.served import execute
 from tests.support.workers import start_worker
+from worker.declare.registry import Registry, registry
 from worker.dev.ports import free_port
-from worker.registry import Registry, registry
 
 BELONGS = "select account, mode from hearken.stripe_account"
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.crm import CrmServer, open_crm
 from tests.support.doctor import Findings, examined
+from worker.declare.registry import Registry, registry
 from worker.dev.embedded import EmbeddedPostgres
 from worker.dev.ports import free_port
-from worker.registry import Registry, registry
 
 
 @pytest.fixture

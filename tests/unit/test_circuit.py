@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker import circuit
-from worker.circuit import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Circuit
+from worker.deliver import circuit
+from worker.deliver.circuit import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Circuit
 
 
 class Clock:

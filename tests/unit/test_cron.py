@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.cron import MOST, ON_TIME, CatchUp, Owed, Schedule
+from worker.declare.cron import MOST, ON_TIME, CatchUp, Owed, Schedule
 from worker.errors import DeclarationError
 
 # Berlin's clocks: 29 March 2026 from 02:00 to 03:00 (01:00 UTC), 25 October from 03:00 back to 02:00 (01:00 UTC).

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from worker import Change, Context
-from worker.database import Database
+from worker.declare.registry import Registry
 from worker.errors import DeclarationError
-from worker.registry import Registry
+from worker.postgres.database import Database
 
 
 async def serve(change: Change, ctx: Context) -> None:

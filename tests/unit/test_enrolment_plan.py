@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.watched import declare
-from worker.declaration import Handler
-from worker.enrolment import Enrolled, plan_enrolment
+from worker.declare.handler import Handler
 from worker.errors import MigrationError
+from worker.install.enrolment import Enrolled, plan_enrolment
 
 ROOMS, PLANS = "public.rooms", "public.plans"
 

@@ -10,10 +10,10 @@ import pytest
 
 import worker
 from worker import Change, Context
-from worker.cron import Schedule
-from worker.declaration import Handler, Subscription
+from worker.declare.cron import Schedule
+from worker.declare.handler import Handler, Subscription
+from worker.declare.registry import Registry, registry
 from worker.errors import DeclarationError
-from worker.registry import Registry, registry
 
 NIGHTLY = "0 2 * * *"
 

@@ -17,13 +17,13 @@ import pytest
 import structlog
 from psycopg import errors
 
-from worker import logs
-from worker.brief import brief
 from worker.change import Change
-from worker.declaration import Handler
-from worker.delivery import current
+from worker.declare.handler import Handler
+from worker.declare.registry import Registry
+from worker.deliver.call import current
 from worker.errors import NotMigrated
-from worker.registry import Registry
+from worker.telemetry import logs
+from worker.telemetry.error_line import brief
 
 SECRET = "hunter2-of-the-row"
 Lines = Callable[[], list[dict[str, Any]]]

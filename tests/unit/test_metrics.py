@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from worker.change import Change
-from worker.declaration import Handler
-from worker.delivery import Delivery
-from worker.distribution import Distribution
-from worker.metrics import SECONDS, Metrics
+from worker.declare.handler import Handler
+from worker.declare.registry import Registry
+from worker.deliver.call import Delivery
+from worker.deliver.parked import Parking
+from worker.deliver.report import Report, tell
+from worker.deliver.settle import settle
 from worker.outcomes import Park, Retry, Skip
-from worker.parking import Parking
-from worker.registry import Registry
-from worker.report import Report, tell
-from worker.settling import settle
+from worker.telemetry.histogram import Distribution
+from worker.telemetry.metrics import SECONDS, Metrics
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

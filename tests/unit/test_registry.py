@@ -11,9 +11,9 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from worker import Change, Context, Database
-from worker.declaration import CHANGES, Subscription
+from worker.declare.handler import CHANGES, Subscription
+from worker.declare.registry import Registry
 from worker.errors import ConfigurationError, DeclarationError
-from worker.registry import Registry
 
 
 async def sync_room(change: Change, ctx: Context) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from worker.declaration import Subscription
+from worker.capture.catalog import Column, Table
+from worker.capture.triggers import compile_triggers
+from worker.declare.handler import Subscription
 from worker.errors import DeclarationError
-from worker.locks import channel_of, claim_lock, migration_lock, retention_lock, topic_lock
-from worker.tables import Column, Table
-from worker.triggers import compile_triggers
+from worker.postgres.locks import channel_of, claim_lock, migration_lock, retention_lock, topic_lock
 
 ID = Column("id", "int8", comparable=True)
 NAME = Column("name", "text", comparable=True)

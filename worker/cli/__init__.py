@@ -33,7 +33,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        from worker.cli.failures import explain
+        from worker.commands.failures import explain
 
         failure = explain(error)
         if failure is None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from worker.backfill import Backfill, Filler, Wish, begin, claim
-from worker.cli.output import print_json
-from worker.cli.progress import bar
-from worker.cli.session import confirm, connected, load_handlers, operator
-from worker.conditions import check_condition
-from worker.database import Connection
+from worker.capture.catalog import read_table
+from worker.commands.output import print_json
+from worker.commands.progress import bar
+from worker.commands.session import confirm, connected, load_handlers, operator
+from worker.declare.registry import Registry
 from worker.errors import UsageError
-from worker.registry import Registry
-from worker.replay import Audience, choose_audience
-from worker.tables import read_table
+from worker.operate.backfill import Backfill, Filler, Wish, begin, claim
+from worker.operate.replay import Audience, choose_audience
+from worker.operate.where import check_condition
+from worker.postgres.database import Connection
 
 MOST = 10_000
 

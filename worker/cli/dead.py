@@ -9,16 +9,16 @@ from dataclasses import asdict
 
 import click
 
-from worker import dead as events
-from worker.actions import Person, last
 from worker.cli.dead_event import print_examined
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json, print_table, printable
-from worker.cli.session import check_known, confirm, connected, load_handlers, operator
-from worker.database import Connection
-from worker.dead import Choice, Dead, Group
-from worker.dead_event import Examined, examine
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json, print_table, printable
+from worker.commands.session import check_known, confirm, connected, load_handlers, operator
 from worker.errors import Overtaken, UsageError
+from worker.operate import dead as events
+from worker.operate.audit import Person, last
+from worker.operate.dead import Choice, Dead, Group
+from worker.operate.dead_event import Examined, examine
+from worker.postgres.database import Connection
 
 ID = click.IntRange(min=1, max=2**63 - 1)
 HEADINGS = ("handler", "events", "oldest", "newest", "example", "reason")

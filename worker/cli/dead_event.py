@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from worker.cli.output import printable
-from worker.dead_event import Examined
+from worker.commands.output import printable
+from worker.operate.dead_event import Examined
 
 # How many of the events that wait behind it are listed.
 LISTED = 10

@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 import click
 
-from worker import logs
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json
-from worker.cli.session import load_handlers
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json
+from worker.commands.session import load_handlers
 from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
+from worker.telemetry import logs
 
 MARKS = {"ok": "✓", "problem": "✗", "unknown": "?"}
 

@@ -14,15 +14,15 @@ from typing import get_args
 import click
 
 from worker.change import Op
-from worker.cli.output import printable
-from worker.cli.session import connected, load_handlers, open_database
-from worker.cli.times import check_range, moment
-from worker.database import Connection
-from worker.declaration import of_engine
-from worker.doorbell import Doorbell
+from worker.commands.output import printable
+from worker.commands.session import connected, load_handlers, open_database
+from worker.commands.times import check_range, moment
+from worker.declare.handler import of_engine
+from worker.declare.registry import Registry
+from worker.doorbell.bell import Doorbell
 from worker.errors import UsageError
-from worker.events import Event, Filter, find_events, follow_events, known_topics
-from worker.registry import Registry
+from worker.operate.events import Event, Filter, find_events, follow_events, known_topics
+from worker.postgres.database import Connection
 
 # Seconds between the proofs that the follower would hear a notification.
 CHECK_EVERY = 15.0

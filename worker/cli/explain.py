@@ -10,21 +10,21 @@ from typing import Any
 
 import click
 
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json, printable
-from worker.cli.session import connected, load_handlers, serving
-from worker.cli.story import tell_story
-from worker.cli.times import moment
-from worker.context import Context
-from worker.database import Connection
-from worker.declaration import SOURCES, Handler
-from worker.drift import Reconciler, Standing
+from worker.cli.render.explain import tell_story
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json, printable
+from worker.commands.session import connected, load_handlers, serving
+from worker.commands.times import moment
+from worker.declare.handler import SOURCES, Handler
+from worker.declare.reconciler import Reconciler, Standing
+from worker.declare.registry import Registry
+from worker.deliver.context import Context
 from worker.errors import HearkenError, UsageError
-from worker.events import known_topics
-from worker.explain import History, read_history
-from worker.keys import read_key
+from worker.operate.events import known_topics
+from worker.operate.explain import History, read_history
+from worker.operate.keys import read_key
 from worker.outcomes import Outcome
-from worker.registry import Registry
+from worker.postgres.database import Connection
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _known(name: str, known: Sequence[str]) -> str:
 
 
 async def _look(registry: Registry, topic: str, key: str | None, hearing: Sequence[Handler]) -> list[Looked]:
-    """Where source and destination stand, of each system that can say so (see `drift`)."""
+    """Where source and destination stand, of each system that can say so (see `reconciler`)."""
     names = {handler.name for handler in hearing}
     able = [one for one in registry.reconcilers.values() if one.handler in names]
     if not able or key is None:

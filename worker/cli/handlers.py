@@ -7,14 +7,14 @@ from dataclasses import asdict
 
 import click
 
-from worker import forgetting, pausing
-from worker.actions import Person
-from worker.brake import Seen
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json
-from worker.cli.session import check_known, confirm, connected, load_handlers, operator
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json
+from worker.commands.session import check_known, confirm, connected, load_handlers, operator
+from worker.deliver.brake import Seen
 from worker.errors import UsageError
-from worker.forgetting import Kept
+from worker.operate import forgetting, handlers
+from worker.operate.audit import Person
+from worker.operate.forgetting import Kept
 
 
 @click.command(short_help="Let a handler wait.")
@@ -73,7 +73,7 @@ async def _pause(handler: str, person: Person) -> None:
     registry = load_handlers()
     async with connected(registry, "pause") as connection:
         await check_known(connection, registry, handler)
-        await pausing.pause(connection, handler, person)
+        await handlers.pause(connection, handler, person)
 
 
 async def _resume(handler: str, person: Person, *, confirmed: bool) -> tuple[bool, Seen | None]:
@@ -81,8 +81,8 @@ async def _resume(handler: str, person: Person, *, confirmed: bool) -> tuple[boo
     async with connected(registry, "resume") as connection:
         await check_known(connection, registry, handler)
         if confirmed:
-            return True, await pausing.confirm(connection, handler, person)
-        return await pausing.resume(connection, handler, person), None
+            return True, await handlers.confirm(connection, handler, person)
+        return await handlers.resume(connection, handler, person), None
 
 
 async def _forget(handler: str, *, yes: bool) -> Kept:

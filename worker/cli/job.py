@@ -11,18 +11,18 @@ from functools import partial
 import click
 from pydantic import ValidationError
 
-from worker.actions import said
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json
-from worker.cli.progress import bar
 from worker.cli.runs import tell
-from worker.cli.session import connected, load_handlers, operator
-from worker.database import Connection
-from worker.declaration import Handler
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json
+from worker.commands.progress import bar
+from worker.commands.session import connected, load_handlers, operator
+from worker.declare.handler import Handler
+from worker.declare.registry import Registry
+from worker.deliver.runs import Run, find_run
 from worker.errors import AlreadyRunning, UsageError
-from worker.registry import Registry
-from worker.requests import ask, ask_tick, problems, sound, wait_for
-from worker.runs import Run, find_run
+from worker.operate.audit import said
+from worker.postgres.database import Connection
+from worker.sources.requests import ask, ask_tick, problems, sound, wait_for
 
 
 @click.command(short_help="Ask an endpoint, or let a schedule be due.")

@@ -82,7 +82,7 @@ def listed() -> dict[str, str]:
 
 
 def _of_handlers(name: str) -> click.Command | None:
-    from worker.cli.session import load_handlers
+    from worker.commands.session import load_handlers
 
     commands: list[click.Command] = load_handlers().commands
     return next((command for command in commands if command.name == name), None)

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from worker import migrate as migrating
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json
-from worker.cli.session import connected, load_handlers
-from worker.migrate import Pending
-from worker.retention import missing_partitions
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json
+from worker.commands.session import connected, load_handlers
+from worker.install import migrate as migrating
+from worker.install.migrate import Pending
+from worker.log.partitions import missing_partitions
 
 
 @click.command(short_help="Bring the database to what the code declares.")

@@ -6,11 +6,11 @@ import asyncio
 
 import click
 
-from worker.actions import Person
-from worker.cli.output import print_json
-from worker.cli.session import confirm, connected, load_handlers, operator
-from worker.rebase import Rebased, foreign_cursors
-from worker.rebase import rebase as take_over
+from worker.commands.output import print_json
+from worker.commands.session import confirm, connected, load_handlers, operator
+from worker.operate.audit import Person
+from worker.operate.rebase import Rebased, foreign_cursors
+from worker.operate.rebase import rebase as take_over
 
 
 @click.command(short_help="Make the cursors of a restored dump work here.")

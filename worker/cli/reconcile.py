@@ -10,14 +10,14 @@ from typing import Any
 import click
 import psycopg
 
-from worker.cli.failures import NEGATIVE, explain
-from worker.cli.output import fields, print_json, print_table, printable
-from worker.cli.progress import bar
-from worker.cli.session import load_handlers, operator, serving
-from worker.context import Context
-from worker.drift import Drift
+from worker.commands.failures import NEGATIVE, explain
+from worker.commands.output import fields, print_json, print_table, printable
+from worker.commands.progress import bar
+from worker.commands.session import load_handlers, operator, serving
+from worker.declare.reconciler import Drift
+from worker.deliver.context import Context
 from worker.errors import HearkenError, UsageError
-from worker.reconciling import Mending, Reconciled, find_reconciler, reconcile
+from worker.operate.reconcile import Mending, Reconciled, find_reconciler, reconcile
 
 EVERY = 60.0
 

@@ -10,21 +10,21 @@ from dataclasses import dataclass, replace
 
 import click
 
-from worker.choice import Chosen, Count, count_chosen, read_chosen, take_snapshot
 from worker.cli import INTERRUPTED
 from worker.cli.events import OPS
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_table, printable
-from worker.cli.previews import show_previews
-from worker.cli.progress import bar
-from worker.cli.replayed import Told
+from worker.cli.render.preview import show_previews
+from worker.cli.render.replay import Told
 from worker.cli.selection import Selection, choose
-from worker.cli.session import confirm, connected, load_handlers, operator
-from worker.database import Connection
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_table, printable
+from worker.commands.progress import bar
+from worker.commands.session import confirm, connected, load_handlers, operator
+from worker.declare.registry import Registry
 from worker.errors import UsageError
-from worker.pacing import Pace, append_all
-from worker.registry import Registry
-from worker.replay import Reason, Run, begin, find_unfinished, refuse_unheard, resume
+from worker.operate.replay import Reason, Run, begin, find_unfinished, refuse_unheard, resume
+from worker.operate.selection import Chosen, Count, count_chosen, read_chosen, take_snapshot
+from worker.operate.throttle import Pace, append_all
+from worker.postgres.database import Connection
 
 ID = click.IntRange(min=1, max=2**63 - 1)
 SAMPLE = 5

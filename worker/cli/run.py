@@ -6,9 +6,10 @@ import asyncio
 
 import click
 
-from worker import app, logs
-from worker.cli.session import load_handlers
+from worker import app
+from worker.commands.session import load_handlers
 from worker.settings import Settings
+from worker.telemetry import logs
 
 
 @click.command(short_help="Run a worker until SIGTERM.")

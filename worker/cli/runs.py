@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import click
 
-from worker.cli.failures import NEGATIVE
-from worker.cli.output import print_json, print_table, span
-from worker.cli.session import connected, load_handlers
+from worker.commands.failures import NEGATIVE
+from worker.commands.output import print_json, print_table, span
+from worker.commands.session import connected, load_handlers
+from worker.deliver.runs import Run, find_run, find_runs
 from worker.errors import UsageError
-from worker.runs import Run, find_run, find_runs
 
 HEADINGS = ("run", "what", "by", "asked", "took", "state", "attempt", "says")
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
-from worker.choice import Choice, take_snapshot
 from worker.cli.events import with_topics
-from worker.cli.times import check_range, moment
-from worker.database import Connection
+from worker.commands.times import check_range, moment
+from worker.declare.registry import Registry
 from worker.errors import UsageError
-from worker.events import Filter, find_events, known_topics
-from worker.keys import read_key
-from worker.registry import Registry
-from worker.replay import choose_audience
+from worker.operate.events import Filter, find_events, known_topics
+from worker.operate.keys import read_key
+from worker.operate.replay import choose_audience
+from worker.operate.selection import Choice, take_snapshot
+from worker.postgres.database import Connection
 
 
 @dataclass(frozen=True)

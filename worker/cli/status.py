@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import click
 
-from worker.cli.output import print_json, print_table, span
-from worker.cli.session import connected, load_handlers
-from worker.declaration import of_engine
-from worker.status import HandlerStatus, read_status
+from worker.commands.output import print_json, print_table, span
+from worker.commands.session import connected, load_handlers
+from worker.declare.handler import of_engine
+from worker.observe.status import HandlerStatus, read_status
 
 HEADINGS = ("handler", "hears", "behind", "oldest", "due", "held", "dead", "state", "who")
 

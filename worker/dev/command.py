@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
-from worker.cli.session import load_handlers
+from worker.commands.session import load_handlers
+from worker.declare.registry import Registry
 from worker.dev.folder import claimed
 from worker.dev.playing import play_all
 from worker.dev.running import Running, running
 from worker.dev.surroundings import load_parts
-from worker.registry import Registry
 from worker.settings import HandlersSetting
 
 

@@ -17,10 +17,10 @@ from psycopg.rows import DictRow
 
 from worker.app import App
 from worker.change import Change
-from worker.consumer import Consumer
-from worker.database import Connection
+from worker.deliver.consumer import Consumer
 from worker.dev import story
 from worker.errors import HearkenError
+from worker.postgres.database import Connection
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from worker.checks import Answer
+from worker.declare.registry import Registry
 from worker.dev import story
 from worker.dev.demo import DemoFailed, Stage
 from worker.dev.running import Running, running
-from worker.registry import Registry
+from worker.observe.checks import Answer
 
 
 async def play_all(registry: Registry, *, deadline: float = 60.0) -> None:

@@ -11,15 +11,15 @@ from typing import TypeVar
 
 import click
 
-from worker import logs
 from worker.app import App, open_services, read_all_settings
-from worker.checks import Answer
-from worker.database import Database
+from worker.declare.registry import Registry
 from worker.dev.ports import is_taken
 from worker.dev.surroundings import Surroundings, surroundings
-from worker.migrate import migrate
-from worker.registry import Registry
+from worker.install.migrate import migrate
+from worker.observe.checks import Answer
+from worker.postgres.database import Database
 from worker.settings import Settings
+from worker.telemetry import logs
 
 T = TypeVar("T")
 

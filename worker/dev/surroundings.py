@@ -12,11 +12,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from worker.declare.extensions import StandIn, import_modules
+from worker.declare.registry import Registry
 from worker.dev.databases import beside, embedded, psql_of_ours, psql_of_theirs
 from worker.errors import ConfigurationError
-from worker.registry import Registry
 from worker.settings import Settings, read_settings
-from worker.systems import StandIn, import_modules
 
 # Submodules of a system's package, which only `dev` loads: production needs no local servers.
 PARTS = ("stand_in", "demo")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-from worker.canary.sender import PATIENCE
 from worker.doctor.finding import Finding, fine, judged
 from worker.doctor.patient import Patient
+from worker.observe.canary import PATIENCE
 
 # A row without a worker is what one has left that was killed.
 BEATS: LiteralString = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from worker.declare.registry import Registry
 from worker.doctor.finding import Finding, fine, wrong
 from worker.errors import ConfigurationError
-from worker.registry import Registry
 from worker.settings import Settings, read_settings
 
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from psycopg import OperationalError
 from pydantic import ValidationError
 
-from worker.database import Connection
+from worker.declare.extensions import Diagnosis
 from worker.doctor.finding import Finding, fine, unknown
-from worker.inspection import Inspection
-from worker.systems import Diagnosis
+from worker.postgres.database import Connection
+from worker.postgres.own_connection import Inspection
 
 
 class NoDatabase:

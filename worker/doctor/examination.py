@@ -9,8 +9,7 @@ from functools import partial
 
 from psycopg import Error, OperationalError, errors
 
-from worker.brief import brief
-from worker.database import Database
+from worker.declare.registry import Registry
 from worker.doctor import (
     canary,
     clock,
@@ -31,8 +30,9 @@ from worker.doctor import (
 from worker.doctor.finding import Finding, fine, unknown, wrong
 from worker.doctor.patient import Patient
 from worker.errors import HearkenError
-from worker.inspection import Inspection
-from worker.registry import Registry
+from worker.postgres.database import Database
+from worker.postgres.own_connection import Inspection
+from worker.telemetry.error_line import brief
 
 # Seconds for one check: longer than it takes to give up connecting.
 PATIENCE = 15.0

@@ -9,7 +9,7 @@ from psycopg.rows import scalar_row
 
 from worker.doctor.finding import Finding, fine, judged, wrong
 from worker.doctor.patient import Patient
-from worker.retention import UNPASSED, Partition, missing_partitions, partitions
+from worker.log.partitions import UNPASSED, Partition, missing_partitions, partitions
 
 # How many events of the default partition are counted at most.
 COUNTED = 10_000

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from worker.doctor.finding import Finding, fine, wrong
 from worker.doctor.patient import Patient
-from worker.listener import NOTIFY
+from worker.doorbell.listener import NOTIFY
 
 # Seconds in which ours must come back.
 PATIENCE = 2.0

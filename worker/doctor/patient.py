@@ -9,9 +9,9 @@ from typing import Any, LiteralString
 
 from psycopg.rows import DictRow, dict_row
 
-from worker.database import Connection
-from worker.inspection import Inspection
-from worker.registry import Registry
+from worker.declare.registry import Registry
+from worker.postgres.database import Connection
+from worker.postgres.own_connection import Inspection
 from worker.settings import Settings
 
 

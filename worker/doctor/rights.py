@@ -6,7 +6,7 @@ from typing import LiteralString
 
 from worker.doctor.finding import Finding, fine, unknown
 from worker.doctor.patient import Patient
-from worker.rights import require_rights
+from worker.install.privileges import require_rights
 
 MIGRATED: LiteralString = "select to_regnamespace('hearken') is not null as migrated"
 

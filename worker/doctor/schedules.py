@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from worker.doctor.finding import Finding, fine
 from worker.doctor.patient import Patient
-from worker.standing import judge_schedules
-from worker.status import read_status
+from worker.observe.stalls import judge_schedules
+from worker.observe.status import read_status
 
 
 async def look(patient: Patient) -> list[Finding]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from worker import migrations
 from worker.doctor.finding import Finding, fine, wrong
 from worker.doctor.patient import Patient
+from worker.install import migrations
 
 
 async def look(patient: Patient) -> list[Finding]:

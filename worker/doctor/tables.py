@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import LiteralString
 
-from worker.brief import brief
-from worker.capture import TriggerStatus, trigger_status
-from worker.declaration import Handler
+from worker.capture.install import TriggerStatus, trigger_status
+from worker.declare.handler import Handler
 from worker.doctor.finding import Finding, judged, wrong
 from worker.doctor.patient import Patient
-from worker.enrolment import enrolled
 from worker.errors import DeclarationError, WatchError
+from worker.install.enrolment import enrolled
+from worker.telemetry.error_line import brief
 
 # Tables that inherit from it or are its partitions, and who else may write to them directly.
 CHILDREN: LiteralString = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-from worker.cli.output import span
+from worker.commands.output import span
 from worker.doctor.finding import Finding, fine, unknown, wrong
 from worker.doctor.patient import Patient
 

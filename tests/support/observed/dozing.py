@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from worker import consumer
+from worker.deliver import consumer
 
 consumer.DOZE = 60.0

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from worker import cursors, log, timetable
-from worker.database import Connection, Database
+from worker.log import cursors, reader
+from worker.postgres.database import Connection, Database
+from worker.sources import timetable
 
 POINTS = (
     "after the claim",
@@ -53,7 +54,7 @@ async def _claim(*arguments: Any) -> cursors.Claim | None:
     return claimed
 
 
-async def _read(*arguments: Any) -> log.Batch | None:
+async def _read(*arguments: Any) -> reader.Batch | None:
     batch = await _log_read_batch(*arguments)
     if batch is not None:
         pass_by("after reading a batch")
@@ -92,11 +93,11 @@ async def _append_owed(*arguments: Any) -> bool | None:
 
 _timetable_append_ticks, _timetable_append_owed = timetable.append_ticks, timetable.append_owed
 _cursors_claim, _cursors_move = cursors.claim, cursors.move
-_log_read_batch, _database_batch = log.read_batch, Database.batch
+_log_read_batch, _database_batch = reader.read_batch, Database.batch
 
 if _chosen is not None:
     if _chosen not in POINTS + TICK_POINTS:
         raise ValueError(f"KILL_AT={_chosen}: known are {POINTS + TICK_POINTS}")
     timetable.append_ticks, timetable.append_owed = _append_ticks, _append_owed  # type: ignore[assignment]
-    cursors.claim, cursors.move, log.read_batch = _claim, _move, _read  # type: ignore[assignment]
+    cursors.claim, cursors.move, reader.read_batch = _claim, _move, _read  # type: ignore[assignment]
     Database.batch = _batch  # type: ignore[assignment,method-assign]

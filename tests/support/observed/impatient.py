@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worker import database, listener
+from worker.doorbell import listener
+from worker.postgres import database
 
 database.GRACE = 0.5
 listener.ANSWER = 0.5

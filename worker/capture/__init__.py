@@ -1,0 +1,1 @@
+"""Capture: from a handler's declaration to the triggers that write the log, in the writer's own transaction."""

@@ -1,0 +1,1 @@
+"""How the longer answers of commands are drawn as text."""

@@ -1,0 +1,1 @@
+"""Declarations: what handlers, schedules, endpoints and systems say of themselves; nothing here asks a database."""

@@ -1,0 +1,81 @@
+"""Drift: what a system says of where source and destination disagree. Declared beside handlers, run by `operate.reconcile`.
+
+A system declares one async generator that compares everything, and one function that looks at a single key; neither
+writes anything. Drift is mended by the system's own handler: its key is sent through the log, as a snapshot event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.declare.registry import Registry, registry
+from worker.deliver.context import Context
+from worker.errors import DeclarationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """One disagreement.
+
+    kind      what is wrong, from the system's own list
+    key       the row's key, also of a row that is gone; None where the outside thing does not say
+    object    what is meant outside, such as a product's id; None where there is nothing
+    changed   field → (as it is outside, as it should be)
+    text      what a person should know or do, where the fields do not say it
+    mendable  whether the handler mends it when it is given the key; otherwise a person must
+    known     what the handler is to be told of a row that is gone, as the last known values of its columns
+    """
+
+    kind: str
+    key: str | None
+    object: str | None = None
+    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    text: str | None = None
+    mendable: bool = True
+    known: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where source and destination of one key stand now; None where there is nothing. Values are plain, for JSON."""
+
+    key: str
+    source: Mapping[str, Any] | None
+    destination: Mapping[str, Any] | None
+    drift: tuple[Drift, ...]
+
+
+Find = Callable[[Context], AsyncGenerator[Drift, None]]
+Look = Callable[[str, Context], Awaitable[Standing]]
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """A declared reconciliation: the name of the handler that mends, how all drift is found, how one key is looked at.
+
+    Both functions are given a Context of that handler's name, to read with.
+    """
+
+    name: str
+    handler: str
+    find: Find
+    look: Look
+
+
+def reconciler(name: str, *, handler: str, look: Look, into: Registry = registry) -> Callable[[Find], Find]:
+    """Declare the decorated async generator as `hearken reconcile NAME`.
+
+    handler  the name of the handler that mends a key that it is given
+    look     the function for a single key, which `hearken explain` shows
+    Raises DeclarationError for a name that is taken.
+    """
+
+    def declare(find: Find) -> Find:
+        if name in into.reconcilers:
+            raise DeclarationError(f"reconciler {name!r} is declared twice: rename one")
+        into.reconcilers[name] = Reconciler(name, handler, find, look)
+        return find
+
+    return declare

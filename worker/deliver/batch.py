@@ -1,0 +1,188 @@
+"""One batch of one claimed cursor: read it, deliver it, settle it. Everything here happens in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from worker.change import Change
+from worker.declare.handler import Handler
+from worker.deliver import brake, parked, runs
+from worker.deliver.call import Deadline, Delivery, run_external, run_transactional
+from worker.deliver.circuit import Circuit
+from worker.deliver.context import Services
+from worker.deliver.parked import Parking, key_of
+from worker.deliver.report import Report, tell
+from worker.deliver.settle import fold, run_ends, settle
+from worker.log import cursors, reader
+from worker.log.cursors import Claim
+from worker.operate import handlers
+from worker.outcomes import Park, Unavailable
+from worker.postgres.database import Connection
+from worker.settings import Settings
+from worker.telemetry.metrics import HandlerMetrics
+
+logger = structlog.get_logger("batch")
+
+# A batch is sized to take about this many seconds, so that little is done again when a worker is killed.
+BATCH_SECONDS = 1.0
+FIRST_SIZE = 100
+SMALLEST_SIZE = 10
+GONE = Park("the event is no longer in the log: skip it, and backfill its key")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a batch came to: how many events it had (0: there was nothing to do), and whether there may be more.
+
+    braked  what the brake has seen, when it has stopped the handler
+    """
+
+    events: int
+    more: bool
+    braked: brake.Seen | None = None
+
+
+class BatchRunner:
+    """Runs batches of one handler's shard."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        shard: int,
+        services: Services,
+        settings: Settings,
+        circuit: Circuit,
+        metrics: HandlerMetrics,
+        stop: asyncio.Event,
+        moving: Callable[[], None],
+    ) -> None:
+        self.cancel = asyncio.Event()
+        self._handler = handler
+        self._shard = shard
+        self._services = services
+        self._settings = settings
+        self._circuit = circuit
+        self._metrics = metrics
+        self._stop = stop
+        self._moving = moving
+        self._size = min(handler.batch, FIRST_SIZE)
+        self._parked_last = False
+        self._report: Report | None = None
+
+    async def run(self, connection: Connection, claim: Claim) -> Done:
+        """Do one batch, parked events and new ones in turns."""
+        self._report = None
+        retried = 0
+        if claim.has_parked and not self._parked_last:
+            retried = await self._run_parked(connection)
+        self._parked_last = retried > 0
+        return Done(retried, more=True) if retried else await self._run_new(connection, claim)
+
+    def report(self) -> None:
+        """Tell what the last batch came to, now that it is committed."""
+        report, self._report = self._report, None
+        if report is not None:
+            tell(report, self._handler, self._metrics)
+
+    def _limit(self) -> int:
+        if self._handler.schedule is not None and self._handler.fold:
+            return self._handler.batch  # ticks have one key: however many there are, the newest is delivered
+        return 1 if self._circuit.open else self._size
+
+    async def _run_parked(self, connection: Connection) -> int:
+        changes = await parked.read_due(connection, self._handler, self._shard, self._limit())
+        if not changes:
+            return 0
+        lost = [Delivery(change, GONE) for change in changes if not change.op]
+        report = await self._deliver(connection, [change for change in changes if change.op], lost)
+        await parked.park(connection, self._handler.name, report.settlement.parkings)
+        await parked.unpark(connection, self._handler.name, report.settlement.delivered)
+        await self._settle_runs(connection, report)
+        return len(changes)
+
+    async def _run_new(self, connection: Connection, claim: Claim) -> Done:
+        batch = await reader.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
+        if batch is None:
+            return Done(0, more=False)
+        if seen := await brake.judge(connection, self._handler, batch, self._settings.brake_max):
+            await handlers.brake(connection, self._handler.name, batch, seen)
+            return Done(0, more=False, braked=seen)
+        changes = fold(batch.changes) if self._handler.fold else batch.changes
+        behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []
+        # Behind a parked event of its key an event is held; for a level-triggered handler it takes that one's place.
+        held = [] if self._handler.fold else [Parking(change, "held", 0) for change in behind]
+        waiting = {p.change.id for p in held}
+        report = await self._deliver(connection, [change for change in changes if change.id not in waiting])
+        report.held = len(held)
+        # Only now is anything written: a batch that waits for the outside world has no transaction id.
+        if self._handler.fold and behind:
+            await parked.supersede(connection, self._handler.name, behind)
+        await parked.park(connection, self._handler.name, [*report.settlement.parkings, *held])
+        await self._settle_runs(connection, report)
+        await cursors.move(connection, claim, batch.then)
+        more = batch.then.target is not None or bool(report.settlement.parkings or held)
+        return Done(max(1, len(batch.changes)), more=more)
+
+    async def _behind_parked(self, connection: Connection, changes: Sequence[Change]) -> list[Change]:
+        keys = await parked.parked_keys(connection, self._handler.name, changes)
+        return [change for change in changes if key_of(change) in keys]
+
+    async def _deliver(
+        self, connection: Connection, changes: Sequence[Change], lost: Sequence[Delivery] = ()
+    ) -> Report:
+        started = time.monotonic()
+        deliveries = [*lost, *(await self._call(connection, changes) if changes else ())]
+        if changes:
+            self._resize(len(changes), time.monotonic() - started)
+        settlement = settle(self._handler, deliveries, circuit_open=self._circuit.open)
+        self._report = Report(deliveries, settlement)
+        return self._report
+
+    async def _settle_runs(self, connection: Connection, report: Report) -> None:
+        """Of ticks and requests it is kept what became of them."""
+        if not self._handler.subscription.is_table:
+            await runs.settle(connection, run_ends(report.deliveries, report.settlement), fold=self._handler.fold)
+
+    async def _call(self, connection: Connection, changes: Sequence[Change]) -> list[Delivery]:
+        if self._handler.transactional:
+            deliveries = await run_transactional(self._handler, changes, self._services, connection)
+            for delivery in deliveries:
+                self._ended(delivery)
+            return deliveries
+        probing = self._circuit.open
+        deadline = Deadline(
+            asyncio.get_running_loop().time() + self._settings.batch_deadline,
+            lambda: self._stop.is_set() or (self._circuit.open and not probing),
+        )
+        return await run_external(
+            self._handler, changes, self._services, connection, deadline, self.cancel, self._ended
+        )
+
+    def _ended(self, delivery: Delivery) -> None:
+        self._moving()
+        self._watch_circuit(delivery)
+
+    def _watch_circuit(self, delivery: Delivery) -> None:
+        if not delivery.attempted:
+            return
+        outcome = delivery.outcome
+        was_open = self._circuit.open
+        if isinstance(outcome, Unavailable):
+            self._circuit.failed(outcome.reason, after=outcome.after, alarm=outcome.alarm)
+        elif self._circuit.failures:
+            self._circuit.succeeded()
+        if was_open != self._circuit.open:
+            say = logger.error if self._circuit.open else logger.info
+            word = "circuit open, handler waits" if self._circuit.open else "circuit closed, handler resumes"
+            say(word, handler=self._handler.name, reason=self._circuit.reason, alarm=self._circuit.alarm)
+
+    def _resize(self, events: int, seconds: float) -> None:
+        """Aim at batches of a second, changing by no more than a factor of two at a time."""
+        fitting = events * BATCH_SECONDS / max(seconds, 0.001)
+        size = min(max(fitting, self._size / 2), self._size * 2)
+        self._size = max(min(SMALLEST_SIZE, self._handler.batch), min(self._handler.batch, int(size)))

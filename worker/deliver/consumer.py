@@ -1,0 +1,211 @@
+"""One cursor's loop: claim, read, deliver, settle, in one transaction per batch; and sleep when there is nothing.
+
+A worker that dies takes its transaction and its lock with it, and any other carries on: no leases, no heartbeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, stop_when_event_set, wait_random_exponential
+
+from worker.declare.handler import Handler
+from worker.deliver.batch import BatchRunner
+from worker.deliver.circuit import Circuit
+from worker.deliver.context import Services
+from worker.deliver.report import tell_braked
+from worker.doorbell.bell import Doorbell
+from worker.errors import NotMigrated
+from worker.log import cursors, reader
+from worker.settings import Settings
+from worker.telemetry.error_line import brief, trace_of
+from worker.telemetry.metrics import Metrics
+
+logger = structlog.get_logger("consumer")
+
+# Seconds to wait before asking again for a cursor that another worker has, or that is paused.
+ELSEWHERE = 0.5
+PAUSED = 2.0
+# A woken consumer keeps its bell up for so many seconds, since it often is back before: that saves taking it down and
+# putting it up again.
+DOZE = 0.003
+# Who sleeps for less than RESTLESS may have busy writers, who should not have to notify each time: it looks again after
+# LINGER instead of sleeping, for as long as it finds BUSY events or more.
+RESTLESS = 0.001
+LINGER = 0.005
+BUSY = 5
+
+
+class Turn(Enum):
+    """What one turn of the loop came to."""
+
+    WORKED = "worked"  # and there may be more
+    CAUGHT_UP = "caught up"  # did something, and has seen nothing more
+    IDLE = "idle"  # found nothing to do
+    ELSEWHERE = "elsewhere"
+    PAUSED = "paused"
+
+
+@dataclass
+class Progress:
+    """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds.
+
+    `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
+    """
+
+    turn: Turn | None = None
+    moved_at: float = field(default_factory=time.monotonic)
+    trouble: str | None = None
+    next: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def working(self) -> None:
+        """A batch begins, or a delivery of it ended; in trouble that says nothing, it may be rolled back again."""
+        self.turn = Turn.WORKED
+        if self.trouble is None:
+            self.moved_at = time.monotonic()
+
+    def moved(self, turn: Turn) -> None:
+        self.turn, self.trouble, self.moved_at = turn, None, time.monotonic()
+        self.next.set()
+        self.next = asyncio.Event()
+
+
+class Consumer:
+    """Runs one handler's shard until told to stop. Several processes may run the same one: the lock decides."""
+
+    def __init__(
+        self, handler: Handler, shard: int, services: Services, doorbell: Doorbell, settings: Settings, metrics: Metrics
+    ) -> None:
+        self.handler = handler
+        self.shard = shard
+        self.circuit = Circuit()
+        self.progress = Progress()
+        self._services = services
+        self._doorbell = doorbell
+        self._metrics = metrics.of(handler.name)
+        self._task: asyncio.Task[None] | None = None
+        self._restless = False
+        self._parked = False
+        self._bell = asyncio.Event()
+        self._stop = asyncio.Event()
+        moving = self.progress.working
+        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self._metrics, self._stop, moving)
+
+    def stop(self) -> None:
+        """Claim nothing more; what runs may end."""
+        self._stop.set()
+        self._bell.set()
+
+    def cancel(self) -> None:
+        """End what still runs: events of an external handler go back, a transactional batch is rolled back."""
+        self._runner.cancel.set()
+        if self.handler.transactional and self._task is not None:
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Turn until stopped. Whatever goes wrong is waited out: the worker outlives its database."""
+        self._task = asyncio.current_task()
+        retrying = AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_when_event_set(self._stop),  # type: ignore[arg-type]  # asks for is_set() alone
+            sleep=self._pause,
+            before_sleep=self._troubled,
+            retry_error_callback=lambda _: None,
+        )
+        while not self._stop.is_set():
+            await retrying(self._cycle)
+
+    async def _cycle(self) -> None:
+        """One turn, and then what it asks for: another, or a pause, or sleep."""
+        if pause := self.circuit.wait():
+            return await self._pause(pause)
+        turn = await self.turn()
+        self.progress.moved(turn)
+        if turn is Turn.WORKED:
+            return None
+        if turn in (Turn.ELSEWHERE, Turn.PAUSED):
+            return await self._pause(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
+        if self._restless:
+            return await self._pause(LINGER)
+        return await self._sleep()
+
+    async def turn(self) -> Turn:
+        """Do one batch, if there is one and nobody else has the cursor. Raises what goes wrong, all rolled back."""
+        async with self._services.database.batch() as connection:
+            claim = await cursors.claim(connection, self.handler.name, self.shard)
+            if claim is None:
+                return Turn.ELSEWHERE
+            if claim.shards != self.handler.shards:
+                raise NotMigrated(f"handler {self.handler.name} has {claim.shards} shards: run `hearken migrate`")
+            if claim.paused:
+                return Turn.PAUSED
+            self.progress.working()
+            self._parked = claim.has_parked
+            done = await self._runner.run(connection, claim)
+        if done.braked is not None:
+            tell_braked(self.handler, done.braked)
+            return Turn.PAUSED
+        self._runner.report()
+        self._restless = self._restless and done.events >= BUSY
+        if done.more:
+            return Turn.WORKED
+        return Turn.CAUGHT_UP if done.events else Turn.IDLE
+
+    async def _sleep(self) -> None:
+        """Wait for a commit, and go on with what it brings for as long as that takes no time."""
+        self._bell.clear()
+        async with self._doorbell.asleep(self.handler.topics, self._bell) as sleep:
+            async with self._services.database.batches.connection() as connection:
+                due = await reader.peek(connection, self.handler, self.shard)
+            patience = min(sleep.patience, math.inf if due is None else due)
+            while await self._slept(patience) and sleep.unbroken and due is None:
+                self._bell.clear()
+                leaving = asyncio.get_running_loop().call_later(DOZE, sleep.leave)
+                turn = await self.turn()
+                leaving.cancel()
+                self.progress.moved(turn)
+                # What another worker has put aside is due at a time, of which no bell tells: look again.
+                if turn not in (Turn.CAUGHT_UP, Turn.IDLE) or self._parked or not sleep.unbroken:
+                    return
+
+    async def _slept(self, patience: float) -> bool:
+        """Sleep so long, or until the bell rings; True when it was worth it."""
+        self._metrics.sleeps.inc()
+        started = time.monotonic()
+        woken = await self._nap(patience)
+        if woken:
+            self._metrics.wakeups.inc()
+        self._restless = woken and time.monotonic() - started < RESTLESS
+        return woken and not self._restless and not self._stop.is_set()
+
+    async def _nap(self, seconds: float) -> bool:
+        """Wait so long, or until the bell rings (True)."""
+        if self._stop.is_set():
+            return False
+        try:
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._bell.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        self._bell.clear()
+        await self._nap(seconds)
+
+    def _troubled(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        self.progress.trouble = None if error is None else brief(error)
+        logger.warning(
+            "batch rolled back, trying again",
+            handler=self.handler.name,
+            shard=self.shard,
+            tries=state.attempt_number,
+            reason=self.progress.trouble,
+            exc_info=trace_of(error),
+        )

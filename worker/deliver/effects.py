@@ -1,0 +1,102 @@
+"""The ledger of writes to outside systems: what `hearken explain` tells, and where idempotency keys come from.
+
+A row is written before the call and completed after it. One that was never completed says: the worker died, or no
+answer came. The same key is used again then, and the destination answers what it answered before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg.types.json import Json
+
+from worker.change import Change
+from worker.postgres.database import Connection, Database
+
+STILL_OURS: LiteralString = "select 1"
+# An effect that ended, well or badly, will not be asked for again under its key: a later one with the same
+# parameters (a price that went up and down again) must not get the remembered answer.
+START: LiteralString = """
+insert into hearken.effects (event_id, handler, topic, key, step, base, generation)
+select %(event_id)s, %(handler)s, %(topic)s, %(key)s, %(step)s, %(base)s, count(*)
+from (select 1 from hearken.effects e where e.base = %(base)s and e.state <> 'started') ended
+returning id, generation
+"""
+END: LiteralString = """
+update hearken.effects
+set state = %(state)s, object_id = %(object_id)s, request_id = %(request_id)s, changed = %(changed)s,
+    error = %(error)s, ended_at = now()
+where id = %(id)s
+"""
+
+
+@dataclass
+class Effect:
+    """One write outside. Call `done` or `failed`; left without either, its outcome counts as unknown."""
+
+    step: str
+    idempotency_key: str
+    _ended: dict[str, Any] | None = None
+
+    def done(
+        self, *, object_id: str | None = None, request_id: str | None = None, changed: Mapping[str, Any] | None = None
+    ) -> None:
+        """The destination has applied it. `changed` maps a field to [before, after]."""
+        self._ended = {
+            "state": "done",
+            "object_id": object_id,
+            "request_id": request_id,
+            "changed": None if changed is None else Json(dict(changed), dumps=_dumps),
+            "error": None,
+        }
+
+    def failed(self, error: str, *, request_id: str | None = None) -> None:
+        """The destination has refused it, or failed in a way it may remember: the next try gets a new key."""
+        self._ended = {"state": "failed", "object_id": None, "request_id": request_id, "changed": None, "error": error}
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, default=str)
+
+
+def base_of(handler: str, change: Change, step: str, parameters: Mapping[str, Any]) -> str:
+    """What is the same in every try of one effect: handler:key:step:hash of its parameters."""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    return f"{handler}:{change.key}:{step}:{digest}"
+
+
+@asynccontextmanager
+async def record(
+    database: Database, handler: str, change: Change, step: str, parameters: Mapping[str, Any], claim: Connection | None
+) -> AsyncIterator[Effect]:
+    """Record one effect around the call that makes it.
+
+    claim  the batch's connection: with it its claim on the cursor would be gone, and what was read may be out of date
+    Raises psycopg.OperationalError when it is gone, before anything is written outside.
+    """
+    if claim is not None:
+        await claim.execute(STILL_OURS)
+    base = base_of(handler, change, step, parameters)
+    row = {
+        "event_id": change.id,
+        "handler": handler,
+        "topic": change.topic,
+        "key": change.key,
+        "step": step,
+        "base": base,
+    }
+    async with database.connection() as connection:
+        started = await (await connection.execute(START, row)).fetchone()
+    assert started is not None  # noqa: S101  # an aggregate selects one row, so one is inserted
+    effect = Effect(step, f"{base}:{started['generation']}")
+    try:
+        yield effect
+    finally:
+        if effect._ended is not None:
+            async with database.connection() as connection:
+                await connection.execute(END, {"id": started["id"], **effect._ended})

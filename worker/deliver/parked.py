@@ -1,0 +1,166 @@
+"""Events put aside: `due` again at a time, `held` behind an earlier one of their key, or `dead` until a person looks.
+
+Written in the batch's own transaction, so an event is either before its cursor or in here, never nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from worker.change import Change
+from worker.declare.handler import Handler
+from worker.log.reader import to_change
+
+# A handler may have very many parked, after a day without its destination, and a session may have made its plan when
+# there were none. So the rows of a key are found by `slot`, its hash (keys may be null, and `is not distinct from` uses
+# no index), one key or event at a time, and then written by their place: that leaves one way only to go.
+
+# The due ones, each with those held behind it, so that a key catches up in one go.
+DUE: LiteralString = """
+with due as materialized (
+    select p.event_id, p.topic, p.key, p.slot, p.attempt from hearken.parked p
+    where p.handler = %(handler)s and p.state = 'due' and p.due_at <= now()
+      and (%(shards)s = 1 or (p.slot & 2147483647) %% %(shards)s = %(shard)s)
+    order by p.due_at limit %(limit)s),
+ready as materialized (
+    select event_id, topic, key, attempt from due
+    union all
+    select held.event_id, held.topic, held.key, held.attempt from due
+    cross join lateral (
+        select * from hearken.parked h
+        where h.handler = %(handler)s and h.slot = due.slot and h.event_id > due.event_id
+          and h.state = 'held' and h.topic = due.topic and h.key is not distinct from due.key
+        order by h.event_id limit %(limit)s) held
+    order by event_id limit %(limit)s)
+select r.event_id, e.at, r.topic, coalesce(e.op, ''), r.key, e.old::text, e.new::text, e.note::text, e.replay_of,
+       r.attempt
+from ready r left join hearken.events e on e.topic = r.topic and e.id = r.event_id
+order by r.event_id
+"""
+KEYS: LiteralString = """
+select n.topic, n.key from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
+cross join lateral (
+    select from hearken.parked p
+    where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0)
+      and p.topic = n.topic and p.key is not distinct from n.key
+    order by p.event_id limit 1) p
+"""
+PUT: LiteralString = """
+insert into hearken.parked (handler, event_id, topic, key, state, attempt, due_at, reason, error)
+select %(handler)s, p.event_id, p.topic, p.key, p.state, p.attempt, now() + make_interval(secs => p.delay), p.reason,
+       p.error
+from unnest(%(event_id)s::bigint[], %(topic)s::text[], %(key)s::text[], %(state)s::text[], %(attempt)s::int[],
+            %(delay)s::float8[], %(reason)s::text[], %(error)s::text[])
+     as p (event_id, topic, key, state, attempt, delay, reason, error)
+on conflict (handler, event_id) do update
+set state = excluded.state, attempt = excluded.attempt, due_at = excluded.due_at, reason = excluded.reason,
+    error = excluded.error
+"""
+REMOVE: LiteralString = """
+delete from hearken.parked where ctid = any(array(
+    select p.ctid from unnest(%(event_id)s::bigint[]) as n (id)
+    cross join lateral (
+        select p.ctid from hearken.parked p where p.handler = %(handler)s and p.event_id = n.id offset 0) p))
+"""
+SUPERSEDE: LiteralString = """
+delete from hearken.parked where ctid = any(array(
+    select p.ctid from unnest(%(topic)s::text[], %(key)s::text[], %(event_id)s::bigint[]) as n (topic, key, id)
+    cross join lateral (
+        select p.ctid, p.topic, p.key, p.event_id from hearken.parked p
+        where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0) offset 0) p
+    where p.topic = n.topic and p.key is not distinct from n.key and p.event_id < n.id))
+"""
+# The first parked event of a key must not be a held one: what held it is gone.
+PROMOTE: LiteralString = """
+update hearken.parked set state = 'due', due_at = now() where ctid = any(array(
+    select first.ctid from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
+    cross join lateral (
+        select p.ctid, p.state from hearken.parked p
+        where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0)
+          and p.topic = n.topic and p.key is not distinct from n.key
+        order by p.event_id limit 1) first
+    where first.state = 'held'))
+"""
+
+Key = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Parking:
+    """One event to put aside. `delay` is in seconds; `attempt` counts the failed ones so far."""
+
+    change: Change
+    state: str
+    attempt: int
+    delay: float = 0.0
+    reason: str | None = None
+    error: str | None = None
+
+
+def key_of(change: Change) -> Key:
+    """What holds events together: those of one key are delivered in order."""
+    return change.topic, change.key
+
+
+async def read_due(connection: AsyncConnection[Any], handler: Handler, shard: int, size: int) -> list[Change]:
+    """Parked events whose time has come, with those held behind them, in order of the log."""
+    parameters = {"handler": handler.name, "shards": handler.shards, "shard": shard, "limit": size}
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(DUE, parameters)
+        return [replace(to_change(row), attempt=row[9] + 1) for row in await cursor.fetchall()]
+
+
+async def parked_keys(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> set[Key]:
+    """The keys of these changes that have something parked."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(KEYS, {"handler": handler, **_columns({key_of(change) for change in changes})})
+        return {(topic, key) for topic, key in await cursor.fetchall()}
+
+
+async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequence[Parking]) -> None:
+    """Put events aside, or put them back with a new state."""
+    if not parkings:
+        return
+    await connection.execute(
+        PUT,
+        {
+            "handler": handler,
+            "event_id": [p.change.id for p in parkings],
+            "topic": [p.change.topic for p in parkings],
+            "key": [p.change.key for p in parkings],
+            "state": [p.state for p in parkings],
+            "attempt": [p.attempt for p in parkings],
+            "delay": [p.delay for p in parkings],
+            "reason": [p.reason for p in parkings],
+            "error": [p.error for p in parkings],
+        },
+    )
+
+
+async def unpark(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> None:
+    """Take delivered events out, and let the next of their keys come."""
+    await connection.execute(REMOVE, {"handler": handler, "event_id": [change.id for change in changes]})
+    await connection.execute(PROMOTE, {"handler": handler, **_columns({key_of(change) for change in changes})})
+
+
+async def supersede(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> int:
+    """Drop what is parked of these changes' keys and is older than they are; returns how many."""
+    dropped = await connection.execute(
+        SUPERSEDE,
+        {
+            "handler": handler,
+            "topic": [change.topic for change in changes],
+            "key": [change.key for change in changes],
+            "event_id": [change.id for change in changes],
+        },
+    )
+    return dropped.rowcount
+
+
+def _columns(keys: set[Key]) -> dict[str, list[str | None]]:
+    return {"topic": [topic for topic, _ in keys], "key": [key for _, key in keys]}

@@ -1,0 +1,182 @@
+"""What wakes a sleeping consumer: a NOTIFY that writers send only while someone sleeps, and no wake-up lost.
+
+    clear the bell → take the topic's advisory lock, shared → look at the log once more → wait
+
+A writer's trigger that finds the lock taken notifies. One that ran before the lock was taken did not, but then its
+transaction is still open to a look after the lock, or is seen in the log: while one is open, this polls for its end.
+Otherwise nothing is polled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import LiteralString
+
+from worker.doorbell.listener import LOST, Listener
+from worker.postgres.database import Database
+from worker.postgres.locks import channel_of, topic_lock
+
+SLEEP: LiteralString = "select hearken.fall_asleep(%s) as open"
+UNLOCK: LiteralString = "select pg_advisory_unlock_shared(k) from unnest(%s::bigint[]) k"
+OPEN: LiteralString = "select hearken.fall_asleep('{}') as open"
+
+# How long to sleep at most when nothing can wake us (a pooler, or no connection), in seconds.
+POLL = 0.5
+# How often to look whether a transaction that was open when the lock was taken has ended, in seconds. The interval
+# grows with its age: who has been open for a minute can wait a second.
+FIRST_LOOK = 0.005
+LATER_LOOK = 0.02
+SHARE_OF_AGE = 1 / 60
+LONGEST_LOOK = 1.0
+
+
+class Sleep:
+    """One consumer's being asleep, from when its bell is up until it leaves."""
+
+    def __init__(self, doorbell: Doorbell, topics: Sequence[str], bell: asyncio.Event) -> None:
+        self.heard = False
+        self._doorbell = doorbell
+        self._topics = topics
+        self._bell = bell
+        self._left = False
+        doorbell.enter(topics, bell)
+
+    @property
+    def patience(self) -> float:
+        """Seconds one may sleep at most."""
+        return math.inf if self.heard else POLL
+
+    @property
+    def unbroken(self) -> bool:
+        """Whether every commit since the beginning has rung the bell, so that there is nothing else to look at."""
+        return self.heard and not self._left and self._doorbell.shows(self._topics)
+
+    def leave(self) -> None:
+        """Let writers know that they need not notify any more."""
+        if not self._left:
+            self._left = True
+            self._doorbell.leave(self._topics, self._bell)
+
+
+class Doorbell:
+    """The bells of this process's consumers, and the locks that show writers who sleeps."""
+
+    def __init__(self, database: Database, topics: Iterable[str], *, check_every: float) -> None:
+        self._topics = {channel_of(topic): topic for topic in topics}
+        self.listener = Listener(database, self._topics, self._ring, self._ring_all, check_every=check_every)
+        self._sleepers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._wanted: Counter[str] = Counter()
+        self._locked: set[str] = set()
+        self._locking = asyncio.Lock()
+        self._open: set[str] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        try:
+            await self.listener.run()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+
+    @asynccontextmanager
+    async def asleep(self, topics: Sequence[str], bell: asyncio.Event) -> AsyncIterator[Sleep]:
+        """While inside, and until `leave`, a commit on one of the topics sets `bell`.
+
+        The caller clears the bell before, looks at the log inside, and only then waits.
+        """
+        sleep = Sleep(self, topics, bell)
+        try:
+            sleep.heard = await self._lock(topics)
+            yield sleep
+        finally:
+            sleep.leave()
+
+    def enter(self, topics: Sequence[str], bell: asyncio.Event) -> None:
+        """Have `bell` rung for these topics."""
+        self._wanted.update(topics)
+        for topic in topics:
+            self._sleepers[topic].add(bell)
+
+    def leave(self, topics: Sequence[str], bell: asyncio.Event) -> None:
+        """Have it rung no more; the locks that nobody needs now are let go."""
+        self._wanted.subtract(topics)
+        for topic in topics:
+            self._sleepers[topic].discard(bell)
+        self._run_once("unlock", self._unlock)
+
+    def shows(self, topics: Sequence[str]) -> bool:
+        """Whether writers on all these topics can see that someone sleeps."""
+        return self.listener.state == "listening" and self._locked.issuperset(topics)
+
+    def _ring(self, channel: str) -> None:
+        for bell in self._sleepers[self._topics[channel]]:
+            bell.set()
+
+    def _ring_all(self) -> None:
+        """Wake everybody, who will look again: the connection and with it the locks may be gone."""
+        if self.listener.state != "listening":
+            self._locked.clear()
+            self._open.clear()
+        for bells in self._sleepers.values():
+            for bell in bells:
+                bell.set()
+
+    async def _lock(self, topics: Sequence[str]) -> bool:
+        """Show writers that someone sleeps; False when nobody would hear them."""
+        if self.listener.state != "listening":
+            return False
+        try:
+            async with self._locking:
+                missing = [topic for topic in topics if topic not in self._locked]
+                rows = await self.listener.execute(SLEEP, ([topic_lock(topic) for topic in missing],))
+                self._locked.update(missing)
+            self._open.update(rows[0]["open"])
+        except LOST:
+            return False
+        if self._open:
+            self._run_once("watch", self._watch_open)
+        return self.listener.state == "listening"
+
+    async def _unlock(self) -> None:
+        """Let go of topics nobody sleeps on any more, so that their writers need not notify."""
+        async with self._locking:
+            if idle := [topic for topic in self._locked if not self._wanted[topic]]:
+                try:
+                    await self.listener.execute(UNLOCK, ([topic_lock(topic) for topic in idle],))
+                except LOST:
+                    return  # the locks went with the connection, and `_ring_all` forgets them
+                self._locked.difference_update(idle)
+        if not self._locked:
+            self._open.clear()
+
+    async def _look(self) -> set[str]:
+        rows = await self.listener.execute(OPEN)
+        return set(rows[0]["open"])
+
+    async def _watch_open(self) -> None:
+        """Wake everybody whenever a transaction ends that was open when a lock was taken, until none is left."""
+        loop = asyncio.get_running_loop()
+        started, pause = loop.time(), FIRST_LOOK
+        while self._open:
+            await asyncio.sleep(pause)
+            try:
+                before = set(self._open)
+                ended = before - await self._look()
+            except LOST:
+                return
+            self._open -= ended
+            if ended:
+                started, pause = loop.time(), FIRST_LOOK
+                self._ring_all()
+            pause = max(min(pause * 1.5, LATER_LOOK), min((loop.time() - started) * SHARE_OF_AGE, LONGEST_LOOK))
+
+    def _run_once(self, name: str, job: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run the job beside us, unless it is running already."""
+        running = self._tasks.get(name)
+        if running is None or running.done():
+            self._tasks[name] = asyncio.create_task(job())

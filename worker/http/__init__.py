@@ -1,0 +1,1 @@
+"""The worker's HTTP server: probes, metrics, and the endpoints that handlers declare."""

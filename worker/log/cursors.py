@@ -1,0 +1,96 @@
+"""How far a handler (and shard) has come: claimed, read and moved inside the one transaction of a batch.
+
+A cursor is a pg_snapshot, not a number: ids commit out of order, so `id > last` would skip events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import AsyncClientCursor, AsyncConnection
+from psycopg.rows import dict_row
+
+from worker.errors import ClaimLost, ForeignCursor, NotMigrated
+from worker.postgres.database import Connection
+from worker.postgres.locks import claim_lock
+
+# Sent as one simple query, so that the transaction's begin costs no round trip of its own.
+CLAIM: LiteralString = """
+begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).target::text, (cursor_row).last_id,
+              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards, (cursor_row).seq
+from hearken.claim(%s, %s, %s)
+"""
+# The compare-and-set: whoever settles deletes the very row that was read, and puts the next in its place.
+MOVE: LiteralString = """
+with was as (
+    delete from hearken.cursors where handler = %(handler)s and shard = %(shard)s and seq = %(seq)s
+    returning handler, shard, seq, shards, topics, cluster)
+insert into hearken.cursors (handler, shard, seq, shards, topics, cluster, done, target, last_id, max_id, moved_at)
+select handler, shard, seq + 1, shards, topics, cluster, %(done)s::pg_snapshot, %(target)s::pg_snapshot, %(last_id)s,
+       %(max_id)s, clock_timestamp()
+from was
+"""
+
+
+@dataclass(frozen=True)
+class Position:
+    """What a cursor row says: `target` is None while no window is open, else (last_id, max_id] is left of it."""
+
+    done: str
+    target: str | None = None
+    last_id: int = 0
+    max_id: int = 0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claimed cursor. It is ours until the transaction ends."""
+
+    handler: str
+    shard: int
+    seq: int
+    shards: int
+    position: Position
+    has_parked: bool
+    paused: bool
+
+
+async def claim(connection: Connection, handler: str, shard: int) -> Claim | None:
+    """Begin a transaction and take the cursor for it, or None when another worker has it.
+
+    The advisory lock assigns no transaction id, so a batch that waits holds back neither vacuum nor a snapshot.
+    Raises NotMigrated, ForeignCursor.
+    """
+    async with AsyncClientCursor(connection, row_factory=dict_row) as cursor:
+        await cursor.execute(CLAIM, (claim_lock(handler, shard), handler, shard))
+        cursor.nextset()
+        row = await cursor.fetchone()
+    if row is None or not row["claimed"]:
+        return None
+    if row["done"] is None:
+        raise NotMigrated(f"handler {handler} (shard {shard}) has no cursor: run `hearken migrate`")
+    if row["cluster"] != connection.cluster:
+        raise ForeignCursor(
+            f"the cursor of {handler} was written in another database (a restored dump?): run `hearken rebase`"
+        )
+    position = Position(row["done"], row["target"], row["last_id"], row["max_id"])
+    return Claim(handler, shard, row["seq"], row["shards"], position, row["parked"], row["paused"])
+
+
+async def move(connection: AsyncConnection[Any], claimed: Claim, to: Position) -> None:
+    """Move the claimed cursor. Raises ClaimLost when it is no longer as it was read."""
+    moved = await connection.execute(
+        MOVE,
+        {
+            "handler": claimed.handler,
+            "shard": claimed.shard,
+            "seq": claimed.seq,
+            "done": to.done,
+            "target": to.target,
+            "last_id": to.last_id,
+            "max_id": to.max_id,
+        },
+    )
+    if moved.rowcount != 1:
+        raise ClaimLost(f"the cursor of {claimed.handler} (shard {claimed.shard}) was moved by another worker")

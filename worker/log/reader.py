@@ -1,0 +1,189 @@
+"""Reading the log: open a window over what one snapshot sees and the cursor's does not, and read it in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from worker.change import Change
+from worker.declare.handler import Handler
+from worker.log.cursors import Position
+
+WINDOW: LiteralString = """
+select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topics)s, %(done)s::pg_snapshot)
+"""
+# Whether an event of its topics is one the handler (and shard) asked for.
+WANTED: LiteralString = """(
+    origin is distinct from %(handler)s and (target is null or %(handler)s = any(target))
+    and (op = 'snapshot' or op = any(%(ops)s))
+    and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
+    and (%(shards)s = 1 or (hashtextextended(coalesce(key, ''), 0) & 2147483647) %% %(shards)s = %(shard)s))"""
+# Scanned and wanted are told apart outside the limits: a filter inside one is badly estimated, and ends in a
+# sequential scan. What is not wanted comes back without its rows, to say how far the scan went.
+JUDGED: LiteralString = (
+    """
+judged as (select s.*, """
+    + WANTED
+    + """ as wanted from scanned s)
+select id, at, topic, op, key, case when wanted then old::text end, case when wanted then new::text end,
+       case when wanted then note::text end, replay_of, wanted, pg_current_snapshot()::text
+from judged order by id
+"""
+)
+BATCH: LiteralString = (
+    """
+with scanned as materialized (
+    select e.* from unnest(%(topics)s::text[]) t (topic)
+    cross join lateral (
+        select * from hearken.events e
+        where e.topic = t.topic and e.id > %(last_id)s and e.id <= %(max_id)s
+          and pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
+          and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
+        order by e.id limit %(limit)s) e
+    order by e.id limit %(limit)s),"""
+    + JUDGED
+)
+# One transaction's events are asked for as a range in the order of tx: equality would do with either index, and a plan
+# made while a partition was empty may have taken the other, which then reads the whole topic.
+# Most windows are small: this reads one whole, if there are fewer than `limit` events in it, without opening it first.
+RECENT: LiteralString = (
+    """
+with scanned as materialized (
+    select e.* from unnest(%(topics)s::text[]) t (topic)
+    cross join lateral (
+        select * from hearken.events e
+        where e.topic = t.topic and e.tx >= pg_snapshot_xmax(%(done)s::pg_snapshot)
+        order by e.tx limit %(limit)s) e
+    union all
+    select e.* from unnest(%(topics)s::text[]) t (topic)
+    cross join pg_snapshot_xip(%(done)s::pg_snapshot) x (tx)
+    cross join lateral (
+        select * from hearken.events e
+        where e.topic = t.topic and e.tx between x.tx and x.tx
+        order by e.tx limit %(limit)s) e),"""
+    + JUDGED
+)
+# Looked at before sleeping: takes no lock, writes nothing.
+PEEK: LiteralString = """
+select c.target is not null
+       or exists (select from unnest(%(topics)s::text[]) t (topic) cross join lateral (
+                      select from hearken.events e
+                      where e.topic = t.topic and e.tx >= pg_snapshot_xmax(c.done) order by e.tx limit 1) e)
+       or exists (select from unnest(%(topics)s::text[]) t (topic)
+                  cross join pg_snapshot_xip(c.done) x (tx) cross join lateral (
+                      select from hearken.events e
+                      where e.topic = t.topic and e.tx between x.tx and x.tx
+                      order by e.tx limit 1) e) as work,
+       (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
+        where p.handler = c.handler and p.state = 'due'
+          and (c.shards = 1 or (p.slot & 2147483647) %% c.shards = c.shard)) as due_in
+from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s order by c.seq desc limit 1
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events to deliver, in order, and where the cursor stands when they are settled.
+
+    opened  the window, when this is its first batch; None when it was opened before
+    whole   how many events it holds of its topics, all of them in this batch; None when there may be more
+    """
+
+    changes: list[Change]
+    then: Position
+    opened: Position | None = None
+    whole: int | None = None
+
+
+async def read_batch(
+    connection: AsyncConnection[Any], handler: Handler, shard: int, position: Position, size: int
+) -> Batch | None:
+    """The next batch after `position`, opening a window when none is open; None when there is nothing new."""
+    limit = size * handler.shards  # a shard wants only its part of what is scanned
+    window, opened = position, None
+    if position.target is None:
+        rows = await _read(connection, RECENT, parameters(handler, shard, position, limit))
+        if not rows:
+            return None
+        if len(rows) < limit:
+            opened = Position(position.done, rows[0][10], rows[0][0] - 1, rows[-1][0])
+            return Batch([to_change(row) for row in rows if row[9]], Position(done=rows[0][10]), opened, len(rows))
+        window = opened = await _open(connection, handler, position)
+    rows = await _read(connection, BATCH, parameters(handler, shard, window, limit))
+    changes = [to_change(row) for row in rows if row[9]]
+    if len(rows) < limit:
+        return Batch(changes, Position(done=window.target or window.done), opened)
+    return Batch(changes, replace(window, last_id=rows[-1][0]), opened)
+
+
+async def _read(
+    connection: AsyncConnection[Any], query: LiteralString, parameters: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
+
+
+async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int) -> float | None:
+    """Seconds until there is something to do as far as one can see now: 0 for now, None for nothing in sight."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(PEEK, {"topics": handler.topics, "handler": handler.name, "shard": shard})
+        row = await cursor.fetchone()
+    if row is None or row[0]:
+        return 0.0
+    due_in: float | None = row[1]
+    return None if due_in is None else max(0.0, due_in)
+
+
+async def _open(connection: AsyncConnection[Any], handler: Handler, position: Position) -> Position:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(WINDOW, {"topics": handler.topics, "done": position.done})
+        row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  # an aggregate has one row
+    first, last, target = row
+    return Position(position.done, target, first - 1, last)
+
+
+def wishes(handler: Handler) -> dict[str, Any]:
+    """What WANTED is given of a handler; the shard comes beside it."""
+    watch: Sequence[str] | None = handler.subscription.watch
+    return {
+        "topics": handler.topics,
+        "handler": handler.name,
+        "ops": list(handler.subscription.ops),
+        "watch": None if watch is None else list(watch),
+    }
+
+
+def parameters(handler: Handler, shard: int, window: Position, limit: int) -> dict[str, Any]:
+    """What the reading queries are given."""
+    return {
+        **wishes(handler),
+        "shards": handler.shards,
+        "shard": shard,
+        "done": window.done,
+        "target": window.target,
+        "last_id": window.last_id,
+        "max_id": window.max_id,
+        "limit": limit,
+    }
+
+
+def to_change(row: tuple[Any, ...], attempt: int = 1) -> Change:
+    """One row of a reading query (id, at, topic, op, key, old, new, note, replay_of) as a change."""
+    return Change(
+        id=row[0],
+        at=row[1],
+        topic=row[2],
+        op=row[3],
+        key=row[4],
+        old_json=row[5],
+        new_json=row[6],
+        note_json=row[7],
+        replay_of=row[8],
+        attempt=attempt,
+    )

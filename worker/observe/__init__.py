@@ -1,0 +1,1 @@
+"""Observing: status, health, gauges and the canary. Nothing here changes what is delivered."""

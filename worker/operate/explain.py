@@ -1,0 +1,243 @@
+"""Everything the database knows about one key, for `hearken explain`: what happened, in order, and how it stands.
+
+A delivery that went well leaves no row of its own, so it is read from the cursors: an event that a handler's cursor has
+passed and that is not put aside was delivered (or, for a level-triggered handler, taken over by a newer one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import dict_row
+
+from worker.capture.catalog import Table, read_table
+from worker.change import parse
+from worker.declare.handler import Handler
+from worker.errors import WatchError
+from worker.log.reader import WANTED, wishes
+
+EVENTS: LiteralString = """
+select e.id, e.at, e.op, e.key, e.origin, e.replay_of, e.target, e.note::text as note, e.old::text as old,
+       e.new::text as new
+from hearken.events e
+where e.topic = %(topic)s and (%(key)s::text is null or e.key = %(key)s)
+  and (%(since)s::timestamptz is null or e.at >= %(since)s)
+order by e.id desc limit %(limit)s
+"""
+EFFECTS: LiteralString = """
+select event_id, handler, key, step, state, object_id, request_id, changed, error, started_at, ended_at
+from hearken.effects
+where topic = %(topic)s and (%(key)s::text is null or key = %(key)s)
+  and (%(since)s::timestamptz is null or started_at >= %(since)s)
+order by id desc limit %(limit)s
+"""
+PARKED: LiteralString = """
+select event_id, handler, key, state, attempt, due_at, reason, parked_at from hearken.parked
+where topic = %(topic)s and (%(key)s::text is null or key = %(key)s)
+  and (%(since)s::timestamptz is null or parked_at >= %(since)s)
+order by event_id desc limit %(limit)s
+"""
+# What was done about this key, and what was done to a handler as a whole.
+ACTIONS: LiteralString = """
+select at, by, action, handler, event_id, reason from hearken.actions
+where ((topic = %(topic)s and (%(key)s::text is null or key = %(key)s))
+       or (event_id is null and key is null and handler = any(%(handlers)s)))
+  and (%(since)s::timestamptz is null or at >= %(since)s)
+order by id desc limit %(limit)s
+"""
+# Which of the events a handler hears, and whether its cursor has passed each; `moved_at` is when it last moved.
+DELIVERED: LiteralString = (
+    """
+select e.id, c.moved_at, pg_visible_in_snapshot(e.tx, c.done)
+       or (c.last_id >= e.id and coalesce(pg_visible_in_snapshot(e.tx, c.target), false)) as passed
+from (select * from hearken.events where topic = %(topic)s and id = any(%(ids)s) and """
+    + WANTED
+    + """) e
+cross join lateral (
+    select c.* from hearken.cursors c where c.handler = %(handler)s
+      and (hashtextextended(coalesce(e.key, ''), 0) & 2147483647) %% c.shards = c.shard
+    order by c.seq desc limit 1) c
+order by e.id
+"""
+)
+ROW = sql.SQL("select row_to_json(r.*)::text as row from {table} r where {key}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened. `kind` is change, replay, effect, parked or action; `facts` are plain, for JSON."""
+
+    at: datetime
+    kind: str
+    event_id: int | None
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How one event stands with one handler.
+
+    state     delivered, skipped (by a person), waiting (its cursor has not come to it), due, held or dead
+    before    when it was delivered at the latest, as far as is kept; None while it is not
+    attempts  how many have failed, as far as is kept: while it is put aside
+    seconds   from its first effect to the end of its last, None where it had none
+    """
+
+    event_id: int
+    handler: str
+    state: str
+    before: datetime | None = None
+    attempts: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """All that is known of a key. `row` is the row now, without excluded columns; None when it is gone or no table."""
+
+    topic: str
+    key: str | None
+    timeline: Sequence[Entry]
+    deliveries: Sequence[Delivery]
+    row: Mapping[str, Any] | None
+    is_table: bool
+    more: bool = field(default=False)
+
+
+async def read_history(
+    connection: AsyncConnection[Any],
+    topic: str,
+    key: str | None,
+    handlers: Iterable[Handler],
+    *,
+    since: datetime | None,
+    limit: int,
+) -> History:
+    """The newest `limit` events about a key, and what came of them. `handlers` are those that hear the topic."""
+    hearing = list(handlers)
+    about = {"topic": topic, "key": key, "since": since, "limit": limit + 1}
+    events = await _rows(connection, EVENTS, about)
+    more, events = len(events) > limit, events[:limit]
+    if more:
+        about["since"] = events[-1]["at"]
+    effects = await _rows(connection, EFFECTS, about)
+    parked = await _rows(connection, PARKED, {**about, "since": None})
+    actions = await _rows(connection, ACTIONS, {**about, "handlers": [h.name for h in hearing]})
+    deliveries = [d for h in hearing for d in await _deliveries(connection, topic, h, events, effects, parked)]
+    deliveries = _without_skipped(deliveries, actions)
+    timeline = [*map(_change, events), *map(_effect, effects), *map(_parked, parked), *map(_action, actions)]
+    row, is_table = await _row(connection, topic, key, hearing)
+    # What happened at the same moment is told in the order of cause: the change first.
+    timeline.sort(key=lambda entry: (entry.at, entry.event_id or 0))
+    return History(topic, key, timeline, sorted(deliveries, key=lambda d: d.event_id), row, is_table, more)
+
+
+async def _rows(
+    connection: AsyncConnection[Any], query: LiteralString, values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        return await (await cursor.execute(query, values)).fetchall()
+
+
+def _change(event: Mapping[str, Any]) -> Entry:
+    old, new = (parse(event[name]) for name in ("old", "new"))
+    facts = {"op": event["op"], "key": event["key"], "changed": differences(event["op"], old, new)}
+    note = parse(event["note"])
+    if event["replay_of"] is not None:
+        said = note.get("replay") if isinstance(note, dict) else None
+        facts = {"op": event["op"], "key": event["key"], "replay_of": event["replay_of"], "replay": said}
+    further = {"origin": event["origin"], "target": event["target"], "note": note}
+    known = {name: value for name, value in further.items() if value is not None}
+    return Entry(event["at"], "change" if event["replay_of"] is None else "replay", event["id"], {**facts, **known})
+
+
+def differences(op: str, old: Any, new: Any) -> dict[str, list[Any]]:
+    """Column → [before, after]: what an update has changed, what an insert brought and a delete took away."""
+    if op == "update" and isinstance(old, dict) and isinstance(new, dict):
+        return {column: [before, new.get(column)] for column, before in old.items()}
+    row, before = (old, True) if new is None else (new, False)
+    if not isinstance(row, dict):
+        return {}
+    return {column: [value, None] if before else [None, value] for column, value in row.items() if value is not None}
+
+
+def _effect(effect: Mapping[str, Any]) -> Entry:
+    names = ("handler", "step", "state", "object_id", "request_id", "changed", "error", "ended_at")
+    facts = {name: effect[name] for name in names}
+    if effect["state"] == "started":
+        facts["state"] = "unknown"  # the worker died, or no answer came
+    return Entry(effect["started_at"], "effect", effect["event_id"], {**facts, "seconds": _seconds([effect])})
+
+
+def _parked(row: Mapping[str, Any]) -> Entry:
+    names = ("handler", "state", "attempt", "due_at", "reason")
+    return Entry(row["parked_at"], "parked", row["event_id"], {name: row[name] for name in names})
+
+
+def _action(row: Mapping[str, Any]) -> Entry:
+    names = ("action", "by", "handler", "reason")
+    return Entry(row["at"], "action", row["event_id"], {name: row[name] for name in names})
+
+
+async def _deliveries(
+    connection: AsyncConnection[Any],
+    topic: str,
+    handler: Handler,
+    events: Sequence[Mapping[str, Any]],
+    effects: Sequence[Mapping[str, Any]],
+    parked: Sequence[Mapping[str, Any]],
+) -> list[Delivery]:
+    asked = {**wishes(handler), "topic": topic, "ids": [e["id"] for e in events], "shards": 1, "shard": 0}
+    rows = await _rows(connection, DELIVERED, asked)
+    aside = {p["event_id"]: p for p in parked if p["handler"] == handler.name}
+    made = [e for e in effects if e["handler"] == handler.name]
+    return [_delivery(row, handler.name, aside.get(row["id"]), made) for row in rows]
+
+
+def _without_skipped(deliveries: Iterable[Delivery], actions: Iterable[Mapping[str, Any]]) -> list[Delivery]:
+    """A cursor has passed what a person has skipped, too."""
+    skipped = {(a["event_id"], a["handler"]) for a in actions if a["action"] == "skip"}
+    return [replace(d, state="skipped", before=None) if (d.event_id, d.handler) in skipped else d for d in deliveries]
+
+
+def _delivery(
+    row: Mapping[str, Any], handler: str, parked: Mapping[str, Any] | None, effects: Sequence[Mapping[str, Any]]
+) -> Delivery:
+    seconds = _seconds([effect for effect in effects if effect["event_id"] == row["id"]])
+    if parked is not None:
+        return Delivery(row["id"], handler, parked["state"], None, parked["attempt"], seconds)
+    if not row["passed"]:
+        return Delivery(row["id"], handler, "waiting", seconds=seconds)
+    return Delivery(row["id"], handler, "delivered", row["moved_at"], seconds=seconds)
+
+
+def _seconds(effects: Sequence[Mapping[str, Any]]) -> float | None:
+    if not effects or any(effect["ended_at"] is None for effect in effects):
+        return None
+    first = min(effect["started_at"] for effect in effects)
+    return float((max(effect["ended_at"] for effect in effects) - first).total_seconds())
+
+
+async def _row(
+    connection: AsyncConnection[Any], topic: str, key: str | None, handlers: Sequence[Handler]
+) -> tuple[Mapping[str, Any] | None, bool]:
+    try:
+        table = await read_table(connection, topic)
+    except WatchError:
+        return None, False
+    if key is None:
+        return None, True
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        found = await (await cursor.execute(_by_key(table), table.split_key(key))).fetchone()
+    hidden = {column for handler in handlers for column in handler.subscription.exclude}
+    row = None if found is None else {c: v for c, v in parse(found["row"]).items() if c not in hidden}
+    return row, True
+
+
+def _by_key(table: Table) -> sql.Composed:
+    conditions = sql.SQL(" and ").join(sql.SQL("r.{} = %s").format(sql.Identifier(column)) for column in table.key)
+    return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions)

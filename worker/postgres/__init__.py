@@ -1,0 +1,1 @@
+"""Postgres: connections, pools, advisory locks, and what is known of the server."""

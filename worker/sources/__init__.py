@@ -1,0 +1,1 @@
+"""Events that come from no table: ticks of schedules, and requests."""

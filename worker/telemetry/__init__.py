@@ -1,0 +1,1 @@
+"""Telemetry: logs, metrics, and how errors and spans of time are written in one line."""

@@ -1,0 +1,119 @@
+"""The process's own log, to standard error: JSON lines, or for eyes when that is a terminal.
+
+Everything ends in one place: structlog, and the standard library's logging with it (aiohttp, psycopg, asyncio, and
+handlers that use it). What is being delivered is bound to each line, whoever writes it.
+
+No row's values stand above debug level. That is why of an exception its class and its place are told, and its text only
+at debug level: of what a handler raised nobody knows what is in it. `hearken.parked` keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import traceback
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from worker.deliver.call import current
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure(level: str, *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    """Set up logging for the process; `level` is debug, info, warning or error.
+
+    as_json   also on a terminal
+    stream    where to, instead of standard error
+    """
+    out = sys.stderr if stream is None else stream
+    shared = _shared(level)
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _renderer(for_eyes=out.isatty() and not as_json),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _shared(level: str) -> list[Processor]:
+    """What is done to each line, whoever writes it."""
+    return [
+        bind_delivery,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.ExceptionRenderer(_trace_of(with_text=level == "debug")),
+    ]
+
+
+def _renderer(*, for_eyes: bool) -> Processor:
+    if for_eyes:
+        # The traceback is text by now; the default formatter would add the values of local variables to it.
+        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return structlog.processors.JSONRenderer(default=str)
+
+
+def bind_delivery(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add handler, event id, key and attempt of the delivery this line is written in, if any.
+
+    In a transactional handler's batch of several events: how many there are, and the first and last id.
+    """
+    if (delivery := current.get()) is None:
+        return event
+    handler, changes = delivery
+    event.setdefault("handler", handler.name)
+    if len(changes) == 1:
+        event.setdefault("event_id", changes[0].id)
+        event.setdefault("key", changes[0].key)
+        event.setdefault("attempt", changes[0].attempt)
+    else:
+        event.setdefault("events", len(changes))
+        event.setdefault("first_event_id", changes[0].id)
+        event.setdefault("last_event_id", changes[-1].id)
+    return event
+
+
+def say_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For the event loop: an exception that nobody awaited. Its own handler would print the exception's text."""
+    words = {"event": context["message"], "exc_info": context.get("exception")}
+    structlog.get_logger("asyncio").error(**{name: word for name, word in words.items() if word is not None})
+
+
+def _trace_of(*, with_text: bool) -> structlog.typing.ExceptionTransformer:
+    """A renderer of exceptions: class and frames of it and its causes, and their texts only if wanted."""
+
+    def render(exc_info: structlog.typing.ExcInfo) -> str:
+        _, error, _ = exc_info
+        if with_text:
+            return "".join(traceback.format_exception(error)).rstrip()
+        return "\n".join(_frames(error))
+
+    return render
+
+
+def _frames(error: BaseException, seen: frozenset[int] = frozenset()) -> list[str]:
+    """The classes of the exception, its causes (before it) and a group's members (after it), each with its place."""
+    seen |= {id(error)}  # an exception may be its own cause
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = [] if cause is None or id(cause) in seen else [*_frames(cause, seen), "which led to"]
+    places = [line.rstrip() for line in traceback.format_tb(error.__traceback__)]
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    after = [line for member in members if id(member) not in seen for line in ("of which", *_frames(member, seen))]
+    return [*before, *places, f"{type(error).__module__}.{type(error).__qualname__}", *after]
