@@ -20,40 +20,69 @@ doorbell  the NOTIFY that wakes a sleeping worker; it carries no data
 
 from typing import TYPE_CHECKING
 
+from worker.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from worker.change import Change
-    from worker.declare.reconciler import Drift, Standing, reconciler
-    from worker.declare.registry import diagnosis, endpoint, every, on, readiness, resource
+    from worker.declare.cron import Schedule
+    from worker.declare.reconciler import Drift, Standing
+    from worker.declare.registry import (
+        command,
+        demo,
+        diagnosis,
+        endpoint,
+        every,
+        on,
+        readiness,
+        reconciler,
+        resource,
+        stand_in,
+    )
     from worker.deliver.context import Context
     from worker.deliver.plan import Planned
-    from worker.errors import CheckFailed
+    from worker.dev.demo import Stage
+    from worker.errors import CheckFailed, ConfigurationError, RequestRefused, UsageError
     from worker.operate.reconcile import Mending, reconcile
-    from worker.outcomes import Park, Retry, Skip, Snooze, Unavailable
-    from worker.postgres.database import Database
+    from worker.outcomes import Outcome, Park, Retry, Skip, Snooze, Unavailable
+    from worker.postgres.database import Connection, Database
+    from worker.rate_limit import RateLimit
+    from worker.telemetry.error_line import error_line
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
     _HOMES = {
         "Change": "change",
         "CheckFailed": "errors",
+        "ConfigurationError": "errors",
+        "Connection": "postgres.database",
         "Context": "deliver.context",
         "Database": "postgres.database",
         "Drift": "declare.reconciler",
         "Mending": "operate.reconcile",
+        "Outcome": "outcomes",
         "Park": "outcomes",
         "Planned": "deliver.plan",
+        "RateLimit": "rate_limit",
+        "RequestRefused": "errors",
         "Retry": "outcomes",
+        "Schedule": "declare.cron",
         "Skip": "outcomes",
         "Snooze": "outcomes",
+        "Stage": "dev.demo",
         "Standing": "declare.reconciler",
         "Unavailable": "outcomes",
+        "UsageError": "errors",
+        "command": "declare.registry",
+        "demo": "declare.registry",
         "diagnosis": "declare.registry",
         "endpoint": "declare.registry",
+        "error_line": "telemetry.error_line",
         "every": "declare.registry",
         "on": "declare.registry",
         "readiness": "declare.registry",
         "reconcile": "operate.reconcile",
-        "reconciler": "declare.reconciler",
+        "reconciler": "declare.registry",
         "resource": "declare.registry",
+        "stand_in": "declare.registry",
     }
 
     def __getattr__(name):
@@ -65,28 +94,39 @@ else:
         return value
 
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Change",
     "CheckFailed",
+    "ConfigurationError",
+    "Connection",
     "Context",
     "Database",
     "Drift",
     "Mending",
+    "Outcome",
     "Park",
     "Planned",
+    "RateLimit",
+    "RequestRefused",
     "Retry",
+    "Schedule",
     "Skip",
     "Snooze",
+    "Stage",
     "Standing",
     "Unavailable",
+    "UsageError",
+    "__version__",
+    "command",
+    "demo",
     "diagnosis",
     "endpoint",
+    "error_line",
     "every",
     "on",
     "readiness",
     "reconcile",
     "reconciler",
     "resource",
+    "stand_in",
 ]

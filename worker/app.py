@@ -19,6 +19,7 @@ from worker.capture.catalog import read_table
 from worker.declare.builtin import CANARY
 from worker.declare.extensions import Factory
 from worker.declare.registry import Registry
+from worker.deliver import runs
 from worker.deliver.consumer import Consumer
 from worker.deliver.context import Services
 from worker.doorbell.bell import Doorbell
@@ -34,7 +35,7 @@ from worker.observe.health import Health
 from worker.postgres.database import Database
 from worker.settings import Settings, read_settings
 from worker.sources.ticker import Ticker
-from worker.telemetry.error_line import brief, trace_of
+from worker.telemetry.error_line import error_line, trace_of
 from worker.telemetry.logs import say_unhandled
 from worker.telemetry.metrics import Metrics
 
@@ -164,7 +165,7 @@ class App:
             tasks.append(asyncio.create_task(self.canary.run()))
         database, handlers = self.services.database, self.registry.handlers.values()
         beside = [
-            asyncio.create_task(Retention(database, self.settings.retention_days).run()),
+            asyncio.create_task(Retention(database, self.settings.retention_days, also=[runs.sweep]).run()),
             asyncio.create_task(Ticker(database, handlers).run()),
         ]
         logger.info("working", handlers=sorted(self.registry.handlers))
@@ -207,7 +208,7 @@ class App:
 
     def _not_ready(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
-        self.not_ready_because = "starting" if error is None else brief(error)
+        self.not_ready_because = "starting" if error is None else error_line(error)
         tries, reason = state.attempt_number, self.not_ready_because
         logger.warning("not ready, trying again", tries=tries, reason=reason, exc_info=trace_of(error))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Pace:
+class RateLimit:
     """Lets through `rate` callers a second, evenly; after a pause, at most `rate / 20` of them at once."""
 
     _BURST = 0.05

@@ -21,9 +21,7 @@ from handlers.packages.client import Crm
 from handlers.packages.result import SyncAnswer, SyncOptions, UnderWay
 from handlers.packages.runs import Run
 from handlers.packages.sync import sync_packages
-from worker.outcomes import Outcome, Unavailable
-from worker.postgres.database import Connection, Database
-from worker.telemetry.error_line import brief
+from worker import Connection, Database, Outcome, Unavailable, error_line
 
 logger = structlog.get_logger("packages")
 
@@ -134,10 +132,10 @@ async def _sync(crm: Crm, database: Database, profile: str, places: asyncio.Sema
         except OperationalError as error:
             # What the server says of one statement (it took too long, a deadlock) is that profile's alone.
             gone = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
-            return _Ended(profile, away=error) if gone else _Ended(profile, failure=brief(error))
+            return _Ended(profile, away=error) if gone else _Ended(profile, failure=error_line(error))
         except Exception as error:
             logger.exception("a profile failed in a way that is not known", profile=profile)
-            return _Ended(profile, failure=brief(error))
+            return _Ended(profile, failure=error_line(error))
     return _Ended(profile, packages=synced.packages if synced else None)
 
 

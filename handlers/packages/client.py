@@ -20,7 +20,7 @@ from tenacity.wait import wait_exponential, wait_random
 from handlers.packages.errors import PAST_THE_END, CrmOutcome, Down, Limited, Refused, error_code, no_answer, outcome_of
 from handlers.packages.paging import END, Page, next_question, read_range
 from handlers.packages.settings import CrmSettings
-from worker.rate_limit import Pace
+from worker import RateLimit
 
 CALLS = Counter("hearken_crm_calls", "Requests to the CRM and what came of them.", ["table", "result"])
 
@@ -48,7 +48,7 @@ class Crm:
         self.settings = settings
         self._base = f"{settings.url}/rest/v1"
         self._page = page
-        self._pace = Pace(settings.rps)
+        self._pace = RateLimit(settings.rps)
         self._growing_wait = wait_exponential(first_wait, max=_LONGEST_WAIT) + wait_random(0, first_wait)
         key = settings.key.get_secret_value()
         self._session = aiohttp.ClientSession(

@@ -21,15 +21,9 @@ from handlers.packages.matching import Match
 from handlers.packages.result import SyncOptions, UnderWay
 from handlers.packages.settings import OFF, CrmSettings
 from handlers.packages.sync import sync_packages
-from worker.commands.failures import NEGATIVE
-from worker.commands.output import print_json, print_table
-from worker.commands.progress import bar
-from worker.commands.session import load_handlers
-from worker.declare.registry import command
-from worker.errors import ConfigurationError, UsageError
-from worker.postgres.database import Database
+from worker import ConfigurationError, Database, UsageError, command
+from worker.commands import NEGATIVE, load_handlers, open_database, print_json, print_table, progress
 from worker.settings import Settings, read_settings
-from worker.telemetry import logs
 
 T = TypeVar("T")
 
@@ -101,10 +95,10 @@ def _sync_one(profile: str, *, as_json: bool) -> int:
 
 
 def _sync_all(options: SyncOptions, *, as_json: bool) -> int:
-    with bar("packages") as draw:
+    with progress("packages") as draw:
 
-        async def tell(progress: Progress) -> None:
-            draw(progress.done, progress.profiles, f"{progress.failed} failed" if progress.failed else None)
+        async def tell(now: Progress) -> None:
+            draw(now.done, now.profiles, f"{now.failed} failed" if now.failed else None)
 
         answer = _asking("packages sync", lambda link: bulk_sync(link.crm, link.database, options, progress=tell))
     if isinstance(answer, UnderWay):
@@ -158,13 +152,11 @@ def _asking(purpose: str, work: Callable[[Link], Awaitable[T]]) -> T:
     """What `work` gives, with a link of its own. Raises ConfigurationError, ClickException for a failure of the CRM."""
     declared = load_handlers()
     known = [resource.settings for resource in declared.resources]
-    settings = read_settings([Settings, CrmSettings], known=known)
-    if settings[CrmSettings].url is None:
+    settings = read_settings([Settings, CrmSettings], known=known)[CrmSettings]
+    if settings.url is None:
         raise ConfigurationError(f"{OFF}: set both")
-    logs.configure("warning")  # to standard error: standard output is for answers
-    database = Database(settings[Settings], application=f"hearken {purpose}")
     try:
-        return asyncio.run(_ask(database, settings[CrmSettings], work))
+        return asyncio.run(_ask(open_database(declared, purpose), settings, work))
     except CrmOutcome as outcome:
         raise click.ClickException(outcome.reason) from None
 

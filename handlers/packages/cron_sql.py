@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from worker.declare.cron import Schedule
-from worker.errors import UsageError
+from worker import Schedule, UsageError
 
 JOB = "daily-package-sync"
 SECRET = "hearken_cron_secret"  # noqa: S105  # the name under which the Vault has it

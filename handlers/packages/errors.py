@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 
 from pydantic import ValidationError
 
-from worker.outcomes import Outcome, Park, Unavailable
+from worker import Outcome, Park, Unavailable
 
 _CODE = re.compile(r"[A-Z0-9]{5,8}")
 # Of Postgres: no such table, no such column; of PostgREST: no such table, column or relation in its schema cache.

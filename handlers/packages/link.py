@@ -10,8 +10,7 @@ import structlog
 from handlers.packages.client import Crm
 from handlers.packages.errors import CrmOutcome
 from handlers.packages.settings import OFF, CrmSettings
-from worker import CheckFailed, Context, Skip, readiness, resource
-from worker.postgres.database import Database
+from worker import CheckFailed, Context, Database, Skip, readiness, resource
 
 
 @dataclass(frozen=True)

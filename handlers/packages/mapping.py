@@ -18,7 +18,7 @@ from handlers.packages.client import Crm
 from handlers.packages.customers import customers_by_email, customers_by_phone
 from handlers.packages.matching import Match, choose, compare
 from schema.packages.row import Profile
-from worker.postgres.database import Connection
+from worker import Connection
 
 _READ: LiteralString = """
 select p.id::text as id, p.name, p.email, p.phone_number,

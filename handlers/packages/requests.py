@@ -18,8 +18,7 @@ from handlers.packages.logins import TIMEOUT
 from handlers.packages.result import SyncAnswer, SyncOptions, UnderWay
 from handlers.packages.runs import last_answer
 from handlers.packages.sync import sync_packages
-from worker import Change, Context, Database, Skip, Snooze, endpoint, every
-from worker.errors import RequestRefused
+from worker import Change, Context, Database, RequestRefused, Skip, Snooze, endpoint, every
 
 # Seconds. A hundred thousand profiles are an hour; what is cut off is gone on with.
 _BULK_TIMEOUT = 4 * 3600.0

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from handlers.packages.mapping import Connections
 from handlers.packages.result import SyncAnswer, SyncOptions, SyncResult, UnderWay
-from worker.postgres.database import Connection
+from worker import Connection
 
 _ERRORS_KEPT = 100
 

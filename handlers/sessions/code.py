@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worker.errors import UsageError
+from worker import UsageError
 
 KINDS = {".png": "png", ".svg": "svg"}
 # Pixels (in an SVG: units) to one square of the code.

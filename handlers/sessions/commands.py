@@ -11,12 +11,8 @@ import click
 
 from handlers.sessions import report as ask
 from handlers.sessions.code import draw, kind_of
-from worker.commands.failures import NEGATIVE
-from worker.commands.output import print_json, print_table
-from worker.commands.session import connected, load_handlers
-from worker.commands.times import moment
-from worker.declare.registry import command
-from worker.errors import UsageError
+from worker import UsageError, command
+from worker.commands import NEGATIVE, connected, load_handlers, moment, print_json, print_table
 
 SHOWN = {
     "purchase": "purchase_id",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-from worker.declare.registry import demo
-from worker.dev.demo import Stage
+from worker import Stage, demo
 
 BUY = (
     "INSERT INTO purchases (user_id, package_name, minutes, amount_cents, currency) "

@@ -15,8 +15,7 @@ import stripe as sdk
 
 from handlers.stripe import StripeSettings, stripe
 from handlers.stripe.amounts import minor_units
-from worker.declare.registry import demo
-from worker.dev.demo import Stage
+from worker import Stage, demo
 
 INSERT = (
     "INSERT INTO spaces (name, description, capacity, price_per_hour, is_active) "

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from handlers.stripe.amounts import AmountError, minor_units
 from schema.spaces.row import Space
-from worker.outcomes import Park
+from worker import Park
 
 NEW_PRICE = "(the new price)"
 """Stands for the id of a price that the plan creates."""

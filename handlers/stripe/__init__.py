@@ -12,8 +12,7 @@ from handlers.stripe.client import Stripe, from_memory, request_id
 from handlers.stripe.diagnosis import look as diagnosis
 from handlers.stripe.errors import Refused, StripeOutcome
 from handlers.stripe.settings import StripeSettings
-from worker import CheckFailed, readiness, resource
-from worker.postgres.database import Database
+from worker import CheckFailed, Database, readiness, resource
 
 __all__ = ["Refused", "Stripe", "StripeOutcome", "StripeSettings", "diagnosis", "from_memory", "request_id", "stripe"]
 

@@ -23,7 +23,7 @@ from tenacity.wait import wait_exponential, wait_random
 from handlers.stripe.account import Connections, claim
 from handlers.stripe.errors import Denied, Down, Limited, Refused, StripeOutcome, outcome_of
 from handlers.stripe.settings import StripeSettings
-from worker.rate_limit import Pace
+from worker import RateLimit
 
 CALLS = Counter("hearken_stripe_calls", "Requests to Stripe and what came of them.", ["call", "result"])
 
@@ -52,7 +52,7 @@ class Stripe:
         _quieten_sdk()
         self.settings = settings
         self._database = database
-        self._pace = Pace(settings.rps)
+        self._pace = RateLimit(settings.rps)
         self._verification: asyncio.Task[str] | None = None
         self._growing_wait = wait_exponential(first_wait, max=_LONGEST_WAIT) + wait_random(0, first_wait)
         self._http = stripe.AIOHTTPClient(timeout=settings.timeout)

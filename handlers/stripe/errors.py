@@ -21,7 +21,7 @@ from collections.abc import Mapping
 
 import stripe
 
-from worker.outcomes import Outcome, Park, Retry, Unavailable
+from worker import Outcome, Park, Retry, Unavailable
 
 _KEY = re.compile(r"\b[a-z]{2}_(test|live)_[\w*]+")
 _LONGEST_MESSAGE = 300

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from handlers.stripe.local import LocalStripe
-from worker.declare.registry import stand_in
-from worker.errors import ConfigurationError
+from worker import ConfigurationError, stand_in
 
 
 @stand_in("stripe", unless="STRIPE_SECRET_KEY", harmless=("sk_test_", "rk_test_"))

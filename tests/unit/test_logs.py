@@ -18,12 +18,11 @@ import structlog
 from psycopg import errors
 
 from worker.change import Change
-from worker.declare.handler import Handler
 from worker.declare.registry import Registry
-from worker.deliver.call import current
 from worker.errors import NotMigrated
 from worker.telemetry import logs
-from worker.telemetry.error_line import brief
+from worker.telemetry.error_line import error_line
+from worker.telemetry.logs import current
 
 SECRET = "hunter2-of-the-row"
 Lines = Callable[[], list[dict[str, Any]]]
@@ -48,7 +47,7 @@ def written_at(level: str) -> Lines:
     return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def a_delivery(*ids: int) -> tuple[Handler, list[Change]]:
+def a_delivery(*ids: int) -> tuple[str, list[Change]]:
     registry = Registry()
 
     @registry.on("public.things")
@@ -61,7 +60,7 @@ def a_delivery(*ids: int) -> tuple[Handler, list[Change]]:
         )
         for i in ids
     ]
-    return registry.handlers["note"], changes
+    return "note", changes
 
 
 def fail() -> None:
@@ -200,9 +199,9 @@ def test_a_terminal_gets_no_local_variables_either() -> None:
 
 def test_one_line_about_an_error_holds_no_values(database_url: str) -> None:
     """The engine's own text is for operators; the server's messages that quote rows are left out; others' always."""
-    assert brief(NotMigrated("run\n  it")) == "run it"
-    assert brief(ValueError(SECRET)) == "ValueError"
-    assert brief(ConnectionRefusedError(111, "Connection refused")) == "ConnectionRefusedError: Connection refused"
+    assert error_line(NotMigrated("run\n  it")) == "run it"
+    assert error_line(ValueError(SECRET)) == "ValueError"
+    assert error_line(ConnectionRefusedError(111, "Connection refused")) == "ConnectionRefusedError: Connection refused"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("create table people (name text constraint no_twins unique)")
         connection.execute("insert into people values (%s)", (SECRET,))
@@ -212,10 +211,10 @@ def test_one_line_about_an_error_holds_no_values(database_url: str) -> None:
             connection.execute("select %s::text::int", (SECRET,))
         with pytest.raises(errors.UndefinedTable) as missing:
             connection.execute("select from nowhere")
-    assert brief(twice.value) == "UniqueViolation: constraint no_twins, table people"
-    assert brief(unfit.value) == "InvalidTextRepresentation"
-    assert brief(missing.value) == 'UndefinedTable: relation "nowhere" does not exist'
-    assert "hunter2" not in brief(_unreachable())
+    assert error_line(twice.value) == "UniqueViolation: constraint no_twins, table people"
+    assert error_line(unfit.value) == "InvalidTextRepresentation"
+    assert error_line(missing.value) == 'UndefinedTable: relation "nowhere" does not exist'
+    assert "hunter2" not in error_line(_unreachable())
 
 
 def _unreachable() -> psycopg.Error:

@@ -11,8 +11,8 @@ import sys
 
 import click
 
-from worker import __version__
 from worker.cli.lazy import LazyGroup
+from worker.version import __version__
 
 INTERRUPTED = 130
 

@@ -10,7 +10,7 @@ import click
 
 from worker.capture.catalog import read_table
 from worker.commands.output import print_json
-from worker.commands.progress import bar
+from worker.commands.progress_bar import progress
 from worker.commands.session import confirm, connected, load_handlers, operator
 from worker.declare.registry import Registry
 from worker.errors import UsageError
@@ -88,7 +88,7 @@ class _Doing:
         return audience
 
     async def _fill(self, filler: Filler, estimate: int) -> None:
-        with bar(f"rows of {self.topic}") as draw:
+        with progress(f"rows of {self.topic}") as draw:
 
             def tell(passed: int, aside: int) -> None:
                 draw(passed, max(estimate, passed), f"{aside} held by writers" if aside else None)

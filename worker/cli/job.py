@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from worker.cli.runs import tell
 from worker.commands.failures import NEGATIVE
 from worker.commands.output import print_json
-from worker.commands.progress import bar
+from worker.commands.progress_bar import progress
 from worker.commands.session import connected, load_handlers, operator
 from worker.declare.handler import Handler
 from worker.declare.registry import Registry
@@ -73,11 +73,11 @@ async def _ask(connection: Connection, handler: Handler, document: str, note: Ma
 
 
 async def _watch(name: str, look: Callable[[], Awaitable[Run | None]]) -> Run | None:
-    with bar(name) as tell_bar:
+    with progress(name) as draw:
 
         def seen(run: Run) -> None:
-            progress = run.progress or {}
-            tell_bar(progress.get("done", 0), progress.get("total"), progress.get("text") or run.state)
+            said = run.progress or {}
+            draw(said.get("done", 0), said.get("total"), said.get("text") or run.state)
 
         return await wait_for(look, math.inf, asyncio.Event(), seen)
 

@@ -12,7 +12,7 @@ import psycopg
 
 from worker.commands.failures import NEGATIVE, explain
 from worker.commands.output import fields, print_json, print_table, printable
-from worker.commands.progress import bar
+from worker.commands.progress_bar import progress
 from worker.commands.session import load_handlers, operator, serving
 from worker.declare.reconciler import Drift
 from worker.deliver.context import Context
@@ -82,7 +82,7 @@ async def _reconcile(name: str, mending: Mending | None, watch: float | None, *,
 
 
 async def _once(name: str, ctx: Context, mending: Mending | None, *, as_json: bool) -> int:
-    with bar(f"reconcile {name}") as tell:
+    with progress(f"reconcile {name}") as tell:
         tell(0, None, "comparing")
         found = await reconcile(name, ctx, mending=mending)
     if as_json:

@@ -17,7 +17,7 @@ from worker.cli.render.replay import Told
 from worker.cli.selection import Selection, choose
 from worker.commands.failures import NEGATIVE
 from worker.commands.output import print_table, printable
-from worker.commands.progress import bar
+from worker.commands.progress_bar import progress
 from worker.commands.session import confirm, connected, load_handlers, operator
 from worker.declare.registry import Registry
 from worker.errors import UsageError
@@ -170,7 +170,7 @@ async def _append(connection: Connection, run: Run, count: Count, told: Told, or
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
     heard = [handler for handler in run.choice.handlers if count.handlers[handler.name]]
-    with bar(f"replay {run.id}") as tell:
+    with progress(f"replay {run.id}") as tell:
         told.begins()
         pace = Pace(connection, heard, orders.rate, stop, lambda names: told.waits(names, tell))
         async for chunk in append_all(run, pace):

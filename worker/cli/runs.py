@@ -8,10 +8,11 @@ from dataclasses import asdict
 import click
 
 from worker.commands.failures import NEGATIVE
-from worker.commands.output import print_json, print_table, span
+from worker.commands.output import print_json, print_table
 from worker.commands.session import connected, load_handlers
 from worker.deliver.runs import Run, find_run, find_runs
 from worker.errors import UsageError
+from worker.telemetry.spans import span
 
 HEADINGS = ("run", "what", "by", "asked", "took", "state", "attempt", "says")
 

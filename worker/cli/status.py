@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 import click
 
-from worker.commands.output import print_json, print_table, span
+from worker.commands.output import print_json, print_table
 from worker.commands.session import connected, load_handlers
 from worker.declare.handler import of_engine
 from worker.observe.status import HandlerStatus, read_status
+from worker.telemetry.spans import span
 
 HEADINGS = ("handler", "hears", "behind", "oldest", "due", "held", "dead", "state", "who")
 

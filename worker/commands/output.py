@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 LONGEST = 300
-SPANS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def print_json(value: Any) -> None:
@@ -65,19 +64,6 @@ def value_of(value: Any) -> str:
     text = "-" if value is None else json.dumps(value, ensure_ascii=False, default=str)
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return text if text.isprintable() else ascii(text)
-
-
-def span(seconds: float | None) -> str | None:
-    """A length of time in its two largest units, such as "2h 5m"."""
-    if seconds is None:
-        return None
-    left = max(0, int(seconds))
-    parts = []
-    for size, unit in SPANS:
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "<1s"
 
 
 def _text(value: object) -> str:

@@ -1,6 +1,6 @@
 """What `@endpoint` declares: a path of the worker's HTTP server whose POSTs become events of `request/NAME`.
 
-`registry` records it, `http.endpoints` serves it, `requests` appends; then `consumer` calls the handler as for any event.
+`registry` records it, `http.endpoints` serves it, `requests` appends; then `consumer` calls the handler.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drift: what a system says of where source and destination disagree. Declared beside handlers, run by `operate.reconcile`.
+"""Drift: what a system says of where source and destination disagree. Run by `operate.reconcile`.
 
 A system declares one async generator that compares everything, and one function that looks at a single key; neither
 writes anything. Drift is mended by the system's own handler: its key is sent through the log, as a snapshot event.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from worker.declare.registry import Registry, registry
-from worker.deliver.context import Context
-from worker.errors import DeclarationError
+if TYPE_CHECKING:
+    from worker.deliver.context import Context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +46,8 @@ class Standing:
     drift: tuple[Drift, ...]
 
 
-Find = Callable[[Context], AsyncGenerator[Drift, None]]
-Look = Callable[[str, Context], Awaitable[Standing]]
+Find = Callable[["Context"], AsyncGenerator[Drift, None]]
+Look = Callable[[str, "Context"], Awaitable[Standing]]
 
 
 @dataclass(frozen=True)
@@ -62,20 +61,3 @@ class Reconciler:
     handler: str
     find: Find
     look: Look
-
-
-def reconciler(name: str, *, handler: str, look: Look, into: Registry = registry) -> Callable[[Find], Find]:
-    """Declare the decorated async generator as `hearken reconcile NAME`.
-
-    handler  the name of the handler that mends a key that it is given
-    look     the function for a single key, which `hearken explain` shows
-    Raises DeclarationError for a name that is taken.
-    """
-
-    def declare(find: Find) -> Find:
-        if name in into.reconcilers:
-            raise DeclarationError(f"reconciler {name!r} is declared twice: rename one")
-        into.reconcilers[name] = Reconciler(name, handler, find, look)
-        return find
-
-    return declare

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
@@ -27,14 +27,9 @@ from worker.declare.extensions import (
     import_modules,
 )
 from worker.declare.handler import CHANGES, Handler, check_beside, check_handler, require_table, subscribe
+from worker.declare.reconciler import Find, Look, Reconciler
 from worker.declare.schedule import scheduled
 from worker.errors import DeclarationError
-
-if TYPE_CHECKING:
-    from worker.declare.reconciler import Reconciler
-
-if TYPE_CHECKING:
-    from worker.declare.reconciler import Reconciler
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 Command = TypeVar("Command")
@@ -55,7 +50,7 @@ class Registry:
         self.stand_ins: list[StandIn] = []
         self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
         self.commands: list[Any] = []
-        self.reconcilers: dict[str, Reconciler] = {}  # filled by `reconciler`
+        self.reconcilers: dict[str, Reconciler] = {}
 
     def on(
         self,
@@ -201,6 +196,22 @@ class Registry:
 
         return declare
 
+    def reconciler(self, name: str, *, handler: str, look: Look) -> Callable[[Find], Find]:
+        """Declare the decorated async generator as `hearken reconcile NAME`.
+
+        handler  the name of the handler that mends a key that it is given
+        look     the function for a single key, which `hearken explain` shows
+        Raises DeclarationError for a name that is taken.
+        """
+
+        def declare(find: Find) -> Find:
+            if name in self.reconcilers:
+                raise DeclarationError(f"reconciler {name!r} is declared twice: rename one")
+            self.reconcilers[name] = Reconciler(name, handler, find, look)
+            return find
+
+        return declare
+
     def stand_in(
         self, name: str, *, unless: str, harmless: Iterable[str]
     ) -> Callable[[StandInFactory], StandInFactory]:
@@ -253,6 +264,7 @@ every = registry.every
 endpoint = registry.endpoint
 resource = registry.resource
 readiness = registry.readiness
+reconciler = registry.reconciler
 diagnosis = registry.diagnosis
 stand_in = registry.stand_in
 demo = registry.demo

@@ -20,7 +20,6 @@ from worker.deliver.report import Report, tell
 from worker.deliver.settle import fold, run_ends, settle
 from worker.log import cursors, reader
 from worker.log.cursors import Claim
-from worker.operate import handlers
 from worker.outcomes import Park, Unavailable
 from worker.postgres.database import Connection
 from worker.settings import Settings
@@ -110,7 +109,7 @@ class BatchRunner:
         if batch is None:
             return Done(0, more=False)
         if seen := await brake.judge(connection, self._handler, batch, self._settings.brake_max):
-            await handlers.brake(connection, self._handler.name, batch, seen)
+            await brake.stop(connection, self._handler.name, batch, seen)
             return Done(0, more=False, braked=seen)
         changes = fold(batch.changes) if self._handler.fold else batch.changes
         behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []

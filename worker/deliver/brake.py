@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, sql
@@ -81,6 +81,18 @@ from newest
 where new is null or (%(active)s::text is not null and coalesce(new->>%(active)s::text, 'false') = 'false')
 """
 )
+# When two shards see too much at once, what the first has seen stands.
+STOP: LiteralString = """
+with braked as (
+    insert into hearken.brakes (handler, target, deleted, archived, truncated, of_rows, most)
+    values (%(handler)s, %(target)s, %(deleted)s, %(archived)s, %(truncated)s, %(of_rows)s, %(most)s)
+    on conflict (handler) do update
+    set at = now(), target = excluded.target, deleted = excluded.deleted, archived = excluded.archived,
+        truncated = excluded.truncated, of_rows = excluded.of_rows, most = excluded.most, released_at = null
+    where hearken.brakes.released_at is not null)
+insert into hearken.paused (handler, by, reason) values (%(handler)s, 'hearken', %(reason)s)
+on conflict (handler) do nothing
+"""
 RIGHTS: LiteralString = "select has_table_privilege(to_regclass(format('%%I.%%I', %s::text, %s::text)), 'select')"
 ROWS = sql.SQL("select count(*) from (select from {} limit %s) r")
 
@@ -125,6 +137,13 @@ async def judge(connection: AsyncConnection[Any], handler: Handler, batch: Batch
         if seen is None:
             break
     return seen
+
+
+async def stop(connection: AsyncConnection[Any], handler: str, batch: Batch, seen: Seen) -> None:
+    """Stop the handler before it does anything about the window that the batch opens."""
+    assert batch.opened is not None  # noqa: S101  # only such a batch is judged
+    about = {**asdict(seen), "handler": handler, "target": batch.opened.target, "reason": f"brake: {seen}"}
+    await connection.execute(STOP, about)
 
 
 def _watched_over(handler: Handler) -> bool:

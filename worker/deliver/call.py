@@ -7,7 +7,6 @@ whole batch at once, and, if that fails, one event at a time under savepoints, t
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import time
 import traceback
 from collections import defaultdict, deque
@@ -26,6 +25,7 @@ from worker.deliver.context import Context, Services
 from worker.deliver.parked import Key, key_of
 from worker.outcomes import Outcome, Park, Retry
 from worker.postgres.database import Connection
+from worker.telemetry.logs import current
 
 # What the handler writes makes no events for it; and its statements are planned as anywhere else (see `database`).
 SURROUND: LiteralString = """
@@ -35,11 +35,6 @@ select set_config('hearken.origin', %s, true), set_config('plan_cache_mode', 'au
 CHECK_CONSTRAINTS: LiteralString = "set constraints all immediate"
 # Seconds that cancelled handlers get to clean up.
 CANCEL_GRACE = 1.0
-
-# What is being delivered in this task, for the log (see `logs`): one change, or a transactional handler's batch.
-current: contextvars.ContextVar[tuple[Handler, Sequence[Change]] | None] = contextvars.ContextVar(
-    "delivery", default=None
-)
 
 
 @dataclass(frozen=True)
@@ -158,7 +153,7 @@ async def _run_key(
     for change in changes:
         if deadline.passed():
             return
-        current.set((handler, (change,)))
+        current.set((handler.name, (change,)))
         if not handler.subscription.is_table:
             await runs.begin(services.database, change)
         started_at = time.time()
@@ -223,7 +218,7 @@ async def _under_savepoint(
         await transaction.execute(CHECK_CONSTRAINTS)
         return result
 
-    token = current.set((handler, changes))
+    token = current.set((handler.name, changes))
     try:
         async with transaction.transaction() as savepoint:
             ended = await attempt(handler, call)

@@ -23,7 +23,7 @@ from worker.doorbell.bell import Doorbell
 from worker.errors import NotMigrated
 from worker.log import cursors, reader
 from worker.settings import Settings
-from worker.telemetry.error_line import brief, trace_of
+from worker.telemetry.error_line import error_line, trace_of
 from worker.telemetry.metrics import Metrics
 
 logger = structlog.get_logger("consumer")
@@ -200,7 +200,7 @@ class Consumer:
 
     def _troubled(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
-        self.progress.trouble = None if error is None else brief(error)
+        self.progress.trouble = None if error is None else error_line(error)
         logger.warning(
             "batch rolled back, trying again",
             handler=self.handler.name,

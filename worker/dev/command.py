@@ -31,9 +31,10 @@ from worker.settings import HandlersSetting
     help="The folder that keeps the database and what stands in for outside systems. A demo keeps nothing.",
 )
 def dev(*, demo: bool, data: Path) -> None:
-    """Run a worker until Ctrl-C, with a Postgres and a local Stripe of its own.
+    """Run a worker until Ctrl-C, with its own Postgres and a local stand-in for each outside system.
 
-    Where DATABASE_URL is set, that database is used; with STRIPE_SECRET_KEY=sk_test_…, Stripe itself.
+    Set DATABASE_URL to use that database instead. Set an outside system's own variables, with test credentials, to
+    use that system instead of its stand-in.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may not know every sign

@@ -32,7 +32,7 @@ from worker.doctor.patient import Patient
 from worker.errors import HearkenError
 from worker.postgres.database import Database
 from worker.postgres.own_connection import Inspection
-from worker.telemetry.error_line import brief
+from worker.telemetry.error_line import error_line
 
 # Seconds for one check: longer than it takes to give up connecting.
 PATIENCE = 15.0
@@ -100,7 +100,7 @@ def _declared(load: Callable[[], Registry]) -> tuple[Registry, Finding]:
     try:
         registry = load()
     except HearkenError as error:
-        return Registry(), wrong("code", brief(error))
+        return Registry(), wrong("code", error_line(error))
     except Exception as error:
         return Registry(), wrong("code", f"HEARKEN_HANDLERS cannot be imported: {type(error).__name__}: {error}")
     return registry, fine("code", f"{len(registry.handlers)} handlers are declared")
@@ -145,20 +145,20 @@ async def ask(name: str, look: Look) -> list[Finding]:
     except TimeoutError:
         return [unknown(name, f"no answer within {PATIENCE:g} s")]
     except HearkenError as error:
-        return [wrong(name, brief(error))]
+        return [wrong(name, error_line(error))]
     except Error as error:
         return [_of_server(name, error)]
     except Exception as error:
-        return [unknown(name, f"the check failed: {brief(error)}")]
+        return [unknown(name, f"the check failed: {error_line(error)}")]
 
 
 def _of_server(name: str, error: Error) -> Finding:
     if isinstance(error, errors.InsufficientPrivilege):
-        return unknown(name, f"the role may not look ({brief(error)}): ask with the owner's role")
+        return unknown(name, f"the role may not look ({error_line(error)}): ask with the owner's role")
     if isinstance(error, UNMIGRATED):
-        return unknown(name, f"not known before `hearken migrate` ({brief(error)})")
+        return unknown(name, f"not known before `hearken migrate` ({error_line(error)})")
     if isinstance(error, SLOW):
-        return unknown(name, f"not answered in time ({brief(error)})")
+        return unknown(name, f"not answered in time ({error_line(error)})")
     if isinstance(error, OperationalError):
-        return wrong(name, f"the database cannot be reached: {brief(error)}")
-    return unknown(name, f"the check failed: {brief(error)}")
+        return wrong(name, f"the database cannot be reached: {error_line(error)}")
+    return unknown(name, f"the check failed: {error_line(error)}")

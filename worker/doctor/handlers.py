@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from worker.commands.output import span
 from worker.declare.handler import of_engine
 from worker.doctor.finding import Finding, fine, judged
 from worker.doctor.patient import Patient
 from worker.observe.status import HandlerStatus, read_status
+from worker.telemetry.spans import span
 
 # How many undelivered events are counted at most, per cursor.
 COUNTED = 10_000

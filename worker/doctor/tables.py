@@ -11,7 +11,7 @@ from worker.doctor.finding import Finding, judged, wrong
 from worker.doctor.patient import Patient
 from worker.errors import DeclarationError, WatchError
 from worker.install.enrolment import enrolled
-from worker.telemetry.error_line import brief
+from worker.telemetry.error_line import error_line
 
 # Tables that inherit from it or are its partitions, and who else may write to them directly.
 CHILDREN: LiteralString = """
@@ -58,7 +58,7 @@ async def _look_at(patient: Patient, topic: str) -> Finding:
         async with patient.connection() as connection:
             found = [t for t in await trigger_status(connection, handlers) if t.topic == topic]
     except (WatchError, DeclarationError) as error:
-        return wrong(topic, brief(error))
+        return wrong(topic, error_line(error))
     problems = [*_of_triggers(found), *await _of_children(patient, topic)]
     always = sum(t.enabled == "A" for t in found)
     return judged(topic, f"triggers current: {len(found)}" + (f", {always} ENABLE ALWAYS" if always else ""), problems)

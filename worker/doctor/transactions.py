@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-from worker.commands.output import span
 from worker.doctor.finding import Finding, fine, unknown, wrong
 from worker.doctor.patient import Patient
+from worker.telemetry.spans import span
 
 # Seconds from which on one is told of as a problem.
 LONG = 300.0

@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from worker.errors import DatabaseError
 from worker.postgres.database import Connection, Database
-from worker.telemetry.error_line import brief
+from worker.telemetry.error_line import error_line
 
 logger = structlog.get_logger("listener")
 
@@ -68,7 +68,7 @@ class Listener:
                 await retrying(self._connect)
                 await self._prove()
             except LOST as error:
-                logger.warning("listener lost, connecting anew", reason=brief(error))
+                logger.warning("listener lost, connecting anew", reason=error_line(error))
             finally:
                 await self._disconnect()
 
@@ -159,7 +159,7 @@ class Listener:
 
 def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
-    reason = None if error is None else brief(error)
+    reason = None if error is None else error_line(error)
     logger.warning("listener cannot connect, trying again", tries=state.attempt_number, reason=reason)
 
 

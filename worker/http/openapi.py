@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from worker import __version__
 from worker.declare.endpoint import Endpoint, Read, result_schema
 from worker.declare.handler import Handler
+from worker.version import __version__
 
 JSON = "application/json"
 REFUSALS = {

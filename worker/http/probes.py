@@ -15,7 +15,6 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from psycopg import Error
 
-from worker import __version__
 from worker.deliver.consumer import Consumer
 from worker.errors import CheckFailed
 from worker.observe.checks import Answer
@@ -23,8 +22,9 @@ from worker.observe.gauges import Gauges
 from worker.observe.health import COUNTED, Health
 from worker.observe.stalls import state_of
 from worker.observe.status import HandlerStatus
-from worker.telemetry.error_line import brief
+from worker.telemetry.error_line import error_line
 from worker.telemetry.metrics import Metrics
+from worker.version import __version__
 
 
 class Probes:
@@ -84,7 +84,7 @@ class Probes:
             for status in await self._health.statuses():
                 found.setdefault(status.handler, []).append(status)
         except (CheckFailed, Error) as error:
-            return {}, brief(error)
+            return {}, error_line(error)
         return found, None
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, LiteralString
@@ -21,13 +22,14 @@ import structlog
 from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import scalar_row
 
-from worker.deliver import runs
 from worker.errors import DatabaseError
 from worker.postgres.database import CLUSTER, Database
 from worker.postgres.locks import retention_lock
-from worker.telemetry.error_line import brief
+from worker.telemetry.error_line import error_line
 
 logger = structlog.get_logger("retention")
+
+Sweep = Callable[[AsyncConnection[Any], int], Awaitable[int]]
 
 # Days after today that have their partition already.
 AHEAD = 3
@@ -53,9 +55,9 @@ IMPATIENCE: LiteralString = "set local lock_timeout = '250ms'"
 DROP = sql.SQL("drop table {}")
 
 STRANGERS: LiteralString = "select handler from hearken.cursors where cluster <> " + CLUSTER + " limit 1"
-# Read as a window is (see `reader`): two index ranges. The order by keeps the planner from a sequential scan, which looks
-# cheap to it, since it expects a row to be there. What the engine's own handlers have yet to see keeps nothing: the
-# canary may have been turned off before its last event was delivered.
+# Read as a window is (see `reader`): two index ranges. The order by keeps the planner from a sequential scan, which
+# looks cheap to it, since it expects a row to be there. What the engine's own handlers have yet to see keeps nothing:
+# the canary may have been turned off before its last event was delivered.
 UNPASSED = sql.SQL("""
 select c.handler from hearken.cursors c cross join unnest(c.topics) t (topic) cross join lateral (
     (select from {partition} e where e.topic = t.topic and e.tx >= pg_snapshot_xmax(c.done) order by e.tx limit 1)
@@ -185,11 +187,15 @@ async def _is_ours(connection: AsyncConnection[Any]) -> bool:
 
 
 class Retention:
-    """Keeps the partitions in order, at the start and then hourly, until cancelled."""
+    """Keeps the partitions in order, at the start and then hourly, until cancelled.
 
-    def __init__(self, database: Database, days: int, *, soon: float = SOON) -> None:
+    also  what else grows old: each is given a connection and the days, and deletes what is older
+    """
+
+    def __init__(self, database: Database, days: int, *, also: Sequence[Sweep] = (), soon: float = SOON) -> None:
         self._database = database
         self._days = days
+        self._also = also
         self._soon = soon
 
     async def run(self) -> None:
@@ -206,7 +212,7 @@ class Retention:
                     "partitions are left as they are: only the owner of hearken.events may make and drop them"
                 )
             except Exception as error:
-                logger.warning("partitions could not be tidied, trying again", reason=brief(error))
+                logger.warning("partitions could not be tidied, trying again", reason=error_line(error))
                 pause = self._soon
             await asyncio.sleep(random.uniform(0.8, 1.2) * pause)  # noqa: S311
 
@@ -214,7 +220,8 @@ class Retention:
         """Make what is missing ahead, drop what is old. Raises what the database raises."""
         connection = await self._database.connect()
         try:
-            await runs.sweep(connection, self._days)  # needs no owner's rights, as what follows does
+            for sweep in self._also:  # needs no owner's rights, as what follows does
+                await sweep(connection, self._days)
             made = await make_partitions(connection)
             dropped = await drop_partitions(connection, self._days)
             swept = await sweep_default(connection, self._days)

@@ -21,7 +21,7 @@ from worker.observe.silence import Silence, find_silence
 from worker.postgres.database import Connection
 from worker.postgres.own_connection import Inspection
 from worker.settings import Settings
-from worker.telemetry.error_line import brief, trace_of
+from worker.telemetry.error_line import error_line, trace_of
 from worker.telemetry.metrics import Metrics
 
 logger = structlog.get_logger("canary")
@@ -120,8 +120,8 @@ class Canary:
     def _failed(self, error: Exception) -> None:
         """A database that is away has a check of its own; what else goes wrong is ours to say."""
         away = isinstance(error, OperationalError | OSError) and not isinstance(error, HELD_UP)
-        self._trouble = None if away else brief(error)
-        logger.warning("no beat, trying again", reason=brief(error), exc_info=trace_of(error))
+        self._trouble = None if away else error_line(error)
+        logger.warning("no beat, trying again", reason=error_line(error), exc_info=trace_of(error))
 
     async def _send(self) -> Beat:
         async with self._inspection.connection() as connection:
@@ -183,7 +183,7 @@ class Canary:
             async with asyncio.timeout(FAREWELL), self._inspection.connection() as connection:
                 await connection.execute(LEAVE, (self._worker,))
         except (Error, OSError) as error:  # TimeoutError is one
-            logger.info("canary's row is left behind", reason=brief(error))
+            logger.info("canary's row is left behind", reason=error_line(error))
 
     async def _stopped_within(self, seconds: float) -> bool:
         """Wait so long, or until stopped (True)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from worker.observe.remembered import Remembered
-from worker.telemetry.error_line import brief, trace_of
+from worker.telemetry.error_line import error_line, trace_of
 
 logger = structlog.get_logger("health")
 
@@ -51,7 +51,7 @@ class Check:
         try:
             text = await self._remembered.get()
         except Exception as error:
-            failure, text = error, brief(error)
+            failure, text = error, error_line(error)
         answer = Answer(self.name, failure is None, " ".join(text.split()), self._remembered.taken_at)
         self._say_change(answer, failure)
         return answer

@@ -13,7 +13,6 @@ from psycopg.rows import dict_row
 
 from worker.deliver.brake import Seen
 from worker.errors import Braked, Overtaken
-from worker.log.reader import Batch
 from worker.operate.audit import Person, Subject, last, record
 
 PAUSE: LiteralString = """
@@ -22,18 +21,6 @@ on conflict (handler) do update set at = now(), by = excluded.by, reason = exclu
 """
 WHY: LiteralString = "select reason from hearken.paused where handler = %s"
 RESUME: LiteralString = "delete from hearken.paused where handler = %s"
-# When two shards see too much at once, what the first has seen stands.
-BRAKE: LiteralString = """
-with braked as (
-    insert into hearken.brakes (handler, target, deleted, archived, truncated, of_rows, most)
-    values (%(handler)s, %(target)s, %(deleted)s, %(archived)s, %(truncated)s, %(of_rows)s, %(most)s)
-    on conflict (handler) do update
-    set at = now(), target = excluded.target, deleted = excluded.deleted, archived = excluded.archived,
-        truncated = excluded.truncated, of_rows = excluded.of_rows, most = excluded.most, released_at = null
-    where hearken.brakes.released_at is not null)
-insert into hearken.paused (handler, by, reason) values (%(handler)s, 'hearken', %(reason)s)
-on conflict (handler) do nothing
-"""
 SEEN: LiteralString = """
 select deleted, archived, truncated, most, of_rows from hearken.brakes where handler = %s and released_at is null
 """
@@ -85,13 +72,6 @@ async def confirm(connection: AsyncConnection[Any], handler: str, person: Person
         await connection.execute(RESUME, (handler,))
         await record(connection, "confirm", [Subject(handler, details=asdict(seen))], person)
     return seen
-
-
-async def brake(connection: AsyncConnection[Any], handler: str, batch: Batch, seen: Seen) -> None:
-    """Stop the handler before it does anything about the window that the batch opens."""
-    assert batch.opened is not None  # noqa: S101  # only such a batch is judged
-    about = {**asdict(seen), "handler": handler, "target": batch.opened.target, "reason": f"brake: {seen}"}
-    await connection.execute(BRAKE, about)
 
 
 async def _one(connection: AsyncConnection[Any], query: LiteralString, handler: str) -> Seen | None:

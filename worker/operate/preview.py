@@ -18,7 +18,7 @@ from worker.deliver.plan import NOTHING, Plan, Planned
 from worker.errors import CheckFailed, ConfigurationError, UsageError
 from worker.operate.events import Event, Filter, find_events
 from worker.outcomes import Outcome, Park, Skip, Unavailable
-from worker.telemetry.error_line import brief
+from worker.telemetry.error_line import error_line
 
 DEAD = "dead"
 UNKNOWN = "unknown"
@@ -83,7 +83,7 @@ async def _preview_one(handler: Handler, event: Event, services: Services) -> Pr
     except Outcome as outcome:
         action, reason = UNKNOWN, outcome.reason
     except Exception as error:
-        action, reason = UNKNOWN, brief(error)
+        action, reason = UNKNOWN, error_line(error)
     return Preview(handler.name, change.topic, change.key, change.id, action or plan.action, plan.effects, reason)
 
 

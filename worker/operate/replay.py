@@ -1,4 +1,4 @@
-"""Appending past events again, marked, for their handlers or for chosen ones. `selection` says which, `throttle` how fast.
+"""Appending past events again, marked, for their handlers or for chosen ones. See `selection` and `throttle`.
 
 A replay goes the whole way: through the log, behind what is already there, to the handlers' cursors. It is an event
 itself, of the topic hearken/replay, which keeps who asked for what and why; its id is the run that each appended event

@@ -18,7 +18,7 @@ from worker.errors import DeclarationError
 from worker.postgres.database import Connection, Database
 from worker.sources import timetable
 from worker.sources.timetable import Entry
-from worker.telemetry.error_line import brief, trace_of
+from worker.telemetry.error_line import error_line, trace_of
 
 logger = structlog.get_logger("schedules")
 
@@ -64,7 +64,7 @@ class Ticker:
             try:
                 wait = min(wait, await _attend_to(connection, entry))
             except DeclarationError as error:  # a zone that this machine does not know, say: the others go on
-                logger.warning("a schedule cannot be read", handler=entry.handler, reason=brief(error))
+                logger.warning("a schedule cannot be read", handler=entry.handler, reason=error_line(error))
         return wait
 
 
@@ -76,7 +76,7 @@ async def _attend_to(connection: Connection, entry: Entry) -> float:
 
 def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
-    reason = None if error is None else brief(error)
+    reason = None if error is None else error_line(error)
     logger.warning(
         "schedules cannot be looked at, trying again",
         tries=state.attempt_number,

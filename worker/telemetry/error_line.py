@@ -16,7 +16,7 @@ from worker.errors import HearkenError
 QUOTING = ("22", "23", "P0")
 
 
-def brief(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """One line about `error`."""
     name = type(error).__name__
     if isinstance(error, HearkenError):
@@ -30,7 +30,7 @@ def brief(error: BaseException) -> str:
 
 
 def trace_of(error: BaseException | None) -> BaseException | None:
-    """For a logger's `exc_info`: the error, when `brief` says no more than its class."""
+    """For a logger's `exc_info`: the error, when `error_line` says no more than its class."""
     return None if isinstance(error, (HearkenError, psycopg.Error, OSError)) else error
 
 

@@ -10,15 +10,20 @@ at debug level: of what a handler raised nobody knows what is in it. `hearken.pa
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from worker.deliver.call import current
+from worker.change import Change
+
+# What is being delivered in this task: the handler's name, and one change or a transactional handler's batch.
+current: contextvars.ContextVar[tuple[str, Sequence[Change]] | None] = contextvars.ContextVar("delivery", default=None)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -78,7 +83,7 @@ def bind_delivery(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     if (delivery := current.get()) is None:
         return event
     handler, changes = delivery
-    event.setdefault("handler", handler.name)
+    event.setdefault("handler", handler)
     if len(changes) == 1:
         event.setdefault("event_id", changes[0].id)
         event.setdefault("key", changes[0].key)

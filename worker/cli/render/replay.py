@@ -11,7 +11,7 @@ from collections import Counter
 import click
 
 from worker.commands.output import printable
-from worker.commands.progress import Tell
+from worker.commands.progress_bar import Tell
 from worker.operate.replay import Chunk, Run
 from worker.operate.selection import Count
 

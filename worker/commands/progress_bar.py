@@ -11,7 +11,7 @@ Tell = Callable[[int, int | None, str | None], None]
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Tell]:
+def progress(title: str) -> Iterator[Tell]:
     """Draw a bar until the block is left; call what it gives as things move on."""
     if not sys.stderr.isatty():
         yield lambda _done, _total, _text: None
