@@ -1,17 +1,23 @@
-"""What a system of `handlers` declares beside its handlers, recorded by `registry`: clients, checks, stand-ins; and how
+"""What a system of `handlers` declares beside its handlers, kept in the `registry`: clients, checks, stand-ins; and how
 its modules are found.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from worker.errors import ConfigurationError
+from pydantic_settings import BaseSettings
+
+from worker.errors import ConfigurationError, DeclarationError
+
+Play = TypeVar("Play", bound=Callable[..., Awaitable[None]])
+Command = TypeVar("Command")
 
 Factory = Callable[..., AsyncIterator[Any]]
 Check = Callable[..., Awaitable[str]]
@@ -60,6 +66,70 @@ class StandIn:
     unless: str
     harmless: tuple[str, ...]
     start: StandInFactory
+
+
+class Extensions:
+    """What systems have declared beside handlers, and the decorators that record it."""
+
+    def __init__(self) -> None:
+        self.resources: list[Resource] = []
+        self.checks: list[Readiness] = []
+        self.diagnoses: list[Diagnosis] = []
+        self.stand_ins: list[StandIn] = []
+        self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
+        self.commands: list[Any] = []
+
+    def resource(self, factory: Factory) -> Factory:
+        """Declare a process-wide client: an async generator `(settings, database)`; see `Context.use`."""
+        parameters = list(inspect.signature(factory, eval_str=True).parameters.values())
+        settings = parameters[0].annotation if len(parameters) == 2 else None
+        if not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
+            raise DeclarationError(f"resource {factory.__name__!r}: must take (settings: SomeSettings, database)")
+        self.resources.append(Resource(factory, settings))
+        return factory
+
+    def readiness(self, name: str, resource: Factory) -> Callable[[Check], Check]:
+        """Declare a readiness check named `name` that is given the value of `resource`."""
+
+        def declare(check: Check) -> Check:
+            self.checks.append(Readiness(name, resource, check))
+            return check
+
+        return declare
+
+    def diagnosis(self, name: str, settings: type[BaseSettings]) -> Callable[[Check], Check]:
+        """Declare what `hearken doctor` asks of a system, with settings that a resource of it has too."""
+
+        def declare(check: Check) -> Check:
+            self.diagnoses.append(Diagnosis(name, settings, check))
+            return check
+
+        return declare
+
+    def stand_in(
+        self, name: str, *, unless: str, harmless: Iterable[str]
+    ) -> Callable[[StandInFactory], StandInFactory]:
+        """Declare a local server for `hearken dev`: an async generator over `(folder: Path)`; see `StandIn`."""
+
+        def declare(start: StandInFactory) -> StandInFactory:
+            self.stand_ins.append(StandIn(name, unless, tuple(harmless), start))
+            return start
+
+        return declare
+
+    def demo(self, name: str) -> Callable[[Play], Play]:
+        """Declare what `hearken dev --demo` plays for a system: `async def play(stage)`; see `dev.demo`."""
+
+        def declare(play: Play) -> Play:
+            self.demos[name] = play
+            return play
+
+        return declare
+
+    def command(self, command: Command) -> Command:
+        """Add a click command (or group) of a system to `hearken`."""
+        self.commands.append(command)
+        return command
 
 
 def import_modules(name: str) -> list[ModuleType]:

@@ -6,50 +6,33 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from pydantic_settings import BaseSettings
 
 from worker.declare.builtin import CANARY
 from worker.declare.cron import CatchUp
 from worker.declare.endpoint import Endpoint, NoBody, reading, requested
-from worker.declare.extensions import (
-    Check,
-    Diagnosis,
-    Factory,
-    Readiness,
-    Resource,
-    StandIn,
-    StandInFactory,
-    import_modules,
-)
+from worker.declare.extensions import Extensions, import_modules
 from worker.declare.handler import CHANGES, Handler, check_beside, check_handler, require_table, subscribe
 from worker.declare.reconciler import Find, Look, Reconciler
 from worker.declare.schedule import scheduled
 from worker.errors import DeclarationError
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
-Command = TypeVar("Command")
 
 
-class Registry:
+class Registry(Extensions):
     """A set of declarations. The module's `on`, `resource` and `readiness` fill the process's own one.
 
     `engine` holds the engine's own handlers: enrolled and run like others, but no worker waits for them to be.
     """
 
     def __init__(self, engine: Iterable[Handler] = ()) -> None:
+        super().__init__()
         self.handlers: dict[str, Handler] = {}
         self.engine: dict[str, Handler] = {handler.name: handler for handler in engine}
-        self.resources: list[Resource] = []
-        self.checks: list[Readiness] = []
-        self.diagnoses: list[Diagnosis] = []
-        self.stand_ins: list[StandIn] = []
-        self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
-        self.commands: list[Any] = []
         self.reconcilers: dict[str, Reconciler] = {}
 
     def on(
@@ -169,33 +152,6 @@ class Registry:
         check_beside(handler, self.handlers)
         self.handlers[handler.name] = handler
 
-    def resource(self, factory: Factory) -> Factory:
-        """Declare a process-wide client: an async generator `(settings, database)`; see `Context.use`."""
-        parameters = list(inspect.signature(factory, eval_str=True).parameters.values())
-        settings = parameters[0].annotation if len(parameters) == 2 else None
-        if not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
-            raise DeclarationError(f"resource {factory.__name__!r}: must take (settings: SomeSettings, database)")
-        self.resources.append(Resource(factory, settings))
-        return factory
-
-    def readiness(self, name: str, resource: Factory) -> Callable[[Check], Check]:
-        """Declare a readiness check named `name` that is given the value of `resource`."""
-
-        def declare(check: Check) -> Check:
-            self.checks.append(Readiness(name, resource, check))
-            return check
-
-        return declare
-
-    def diagnosis(self, name: str, settings: type[BaseSettings]) -> Callable[[Check], Check]:
-        """Declare what `hearken doctor` asks of a system, with settings that a resource of it has too."""
-
-        def declare(check: Check) -> Check:
-            self.diagnoses.append(Diagnosis(name, settings, check))
-            return check
-
-        return declare
-
     def reconciler(self, name: str, *, handler: str, look: Look) -> Callable[[Find], Find]:
         """Declare the decorated async generator as `hearken reconcile NAME`.
 
@@ -211,31 +167,6 @@ class Registry:
             return find
 
         return declare
-
-    def stand_in(
-        self, name: str, *, unless: str, harmless: Iterable[str]
-    ) -> Callable[[StandInFactory], StandInFactory]:
-        """Declare a local server for `hearken dev`: an async generator over `(folder: Path)`; see `StandIn`."""
-
-        def declare(start: StandInFactory) -> StandInFactory:
-            self.stand_ins.append(StandIn(name, unless, tuple(harmless), start))
-            return start
-
-        return declare
-
-    def demo(self, name: str) -> Callable[[Function], Function]:
-        """Declare what `hearken dev --demo` plays for a system: `async def play(stage)`; see `dev.demo`."""
-
-        def declare(play: Function) -> Function:
-            self.demos[name] = play
-            return play
-
-        return declare
-
-    def command(self, command: Command) -> Command:
-        """Add a click command (or group) of a system to `hearken`."""
-        self.commands.append(command)
-        return command
 
     def load(self, modules: Iterable[str]) -> None:
         """Import the modules named (packages with what is directly in them) so that their declarations are known.

@@ -1,1 +1,1 @@
-"""What `hearken dev` and the tests need and production never does: a Postgres of its own, and the systems' stand-ins."""
+"""What `hearken dev` and the tests need and production never does: a Postgres of its own, and stand-ins."""
