@@ -98,7 +98,7 @@ class App:
         self.ready = asyncio.Event()
         beats = settings.canary_seconds > 0 and CANARY.name in registry.engine
         heard = [*registry.handlers.values(), *([CANARY] if beats else ())]
-        topics = {topic for handler in heard for topic in handler.topics}
+        topics = {handler.topic for handler in heard}
         self.doorbell = Doorbell(services.database, sorted(topics), check_every=settings.listen_check)
         self.consumers = [
             Consumer(handler, shard, services, self.doorbell, settings, self.metrics)
@@ -201,8 +201,8 @@ class App:
             await require_rights(connection, self.registry.handlers.values())
             await require_migrated(connection, self.registry)
             for handler in self.registry.handlers.values():
-                for topic in handler.tables:
-                    self.services.tables[topic] = await read_table(connection, topic)
+                if handler.is_table:
+                    self.services.tables[handler.topic] = await read_table(connection, handler.topic)
         finally:
             await connection.close()
 

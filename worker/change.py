@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Op = Literal["insert", "update", "delete", "truncate", "snapshot", "tick", "request"]
 Row = dict[str, Any]
+Identity = tuple[str, str | None]
 
 
 def parse(document: str | None) -> Any:
@@ -44,6 +45,11 @@ class Change:
 
     def __repr__(self) -> str:
         return f"Change(id={self.id}, topic={self.topic!r}, op={self.op!r}, key={self.key!r}, attempt={self.attempt})"
+
+    @property
+    def identity(self) -> Identity:
+        """What events are ordered by: those of one topic and key are delivered one after the other."""
+        return self.topic, self.key
 
     @cached_property
     def new(self) -> Row | None:

@@ -117,8 +117,8 @@ async def bench(
         await migrate(connection, chosen)
         services = Services(database, dict(resources or {}))
         for handler in chosen.handlers.values():
-            for topic in handler.tables:
-                services.tables[topic] = await read_table(connection, topic)
+            if handler.is_table:
+                services.tables[handler.topic] = await read_table(connection, handler.topic)
         doorbell = Doorbell(database, [], check_every=settings.listen_check)
         yield Bench(connection, _consumers(chosen, services, doorbell, settings))
     finally:

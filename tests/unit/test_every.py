@@ -41,7 +41,7 @@ def test_what_is_left_out_has_a_default() -> None:
     handler = declare()
     assert handler.schedule == Schedule("sweep", NIGHTLY, "UTC", "one")
     assert handler.subscription == Subscription("tick/sweep", ("tick",))
-    assert (handler.topics, handler.tables, handler.subscription.is_table) == (["tick/sweep"], [], False)
+    assert (handler.topic, handler.is_table) == ("tick/sweep", False)
     assert (handler.transactional, handler.shards, handler.batch, handler.timeout, handler.attempts) == (
         False,
         1,
@@ -63,7 +63,7 @@ def test_options_are_kept() -> None:
         attempts=3,
         formerly="clean",
     )
-    assert (handler.name, handler.topics) == ("sweep_all", ["tick/nightly.sweep"])
+    assert (handler.name, handler.topic) == ("sweep_all", "tick/nightly.sweep")
     assert handler.schedule == Schedule("nightly.sweep", NIGHTLY, "Europe/Berlin", "one")
     assert (handler.transactional, handler.batch, handler.timeout, handler.attempts) == (True, 5, 2, 3)
     assert handler.formerly == "clean"

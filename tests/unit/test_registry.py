@@ -32,7 +32,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert registry.on("public.rooms")(sync_room) is sync_room
     handler = registry.handlers["sync_room"]
     assert handler.subscription == Subscription("public.rooms", CHANGES, None, ())
-    assert (handler.topics, handler.shards, handler.fold, handler.transactional) == (["public.rooms"], 1, False, False)
+    assert (handler.topic, handler.shards, handler.fold, handler.transactional) == ("public.rooms", 1, False, False)
 
 
 def test_names_may_come_in_any_iterable() -> None:

@@ -74,13 +74,13 @@ class _Doing:
             estimate = await check_condition(connection, wish.table, wish.condition)
             known = await claim(connection, wish, restart=self.options["restart"])
             confirm(_question(wish, estimate, audience, known), yes=self.options["yes"])
-            hearing = [h for h in registry.handlers.values() if self.topic in h.topics]
+            hearing = [h for h in registry.handlers.values() if h.topic == self.topic]
             self.filler = Filler(connection, known or await begin(connection, wish), wish, hearing)
             await self._fill(self.filler, estimate)
             return self.filler.backfill
 
     async def _audience(self, connection: Connection, registry: Registry) -> Audience:
-        tables = sorted({topic for h in registry.handlers.values() for topic in h.topics if "/" not in topic})
+        tables = sorted({h.topic for h in registry.handlers.values() if h.is_table})
         if self.topic not in tables:
             raise UsageError(f"no handler hears {self.topic}; watched are {', '.join(tables) or 'no tables'}")
         audience = await choose_audience(connection, registry.handlers, self.names, [self.topic])

@@ -91,7 +91,7 @@ async def _ringing(registry: Registry, wanted: Filter) -> AsyncIterator[Doorbell
 
 async def with_topics(connection: Connection, registry: Registry, wanted: Filter) -> Filter:
     """The filter with every topic where none is named. Raises UsageError for one that is unknown."""
-    declared = {topic for handler in registry.handlers.values() for topic in handler.topics}
+    declared = {handler.topic for handler in registry.handlers.values()}
     known = sorted(declared.union(await known_topics(connection)))
     theirs = [topic for topic in known if not of_engine(topic)]
     if not wanted.topics:

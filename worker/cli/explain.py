@@ -65,14 +65,14 @@ async def _explain(subject: str, since: datetime | None, limit: int) -> tuple[Hi
     registry = load_handlers()
     async with connected(registry, "explain", patient=True) as connection:
         topic, key = await _subject(connection, registry, subject)
-        hearing = [handler for handler in registry.handlers.values() if topic in handler.topics]
+        hearing = [handler for handler in registry.handlers.values() if handler.topic == topic]
         history = await read_history(connection, topic, key, hearing, since=since, limit=limit)
     return history, await _look(registry, topic, key, hearing)
 
 
 async def _subject(connection: Connection, registry: Registry, subject: str) -> tuple[str, str | None]:
     """The topic and the key that are meant. Raises UsageError."""
-    declared = {topic for handler in registry.handlers.values() for topic in handler.topics}
+    declared = {handler.topic for handler in registry.handlers.values()}
     known = sorted(declared.union(await known_topics(connection)))
     if subject.startswith(SOURCES):
         source, name, *rest = subject.split("/", 2)

@@ -84,8 +84,8 @@ async def _watch(name: str, look: Callable[[], Awaitable[Run | None]]) -> Run | 
 
 def _named(registry: Registry, name: str) -> Handler:
     """The handler of the endpoint or schedule of that name."""
-    runs = (handler for handler in registry.handlers.values() if not handler.subscription.is_table)
-    known = {handler.subscription.topic.partition("/")[2]: handler for handler in runs}
+    runs = (handler for handler in registry.handlers.values() if not handler.is_table)
+    known = {handler.topic.partition("/")[2]: handler for handler in runs}
     if name not in known:
         raise UsageError(f"no such endpoint or schedule: {name}; known are {', '.join(sorted(known)) or 'none'}")
     return known[name]

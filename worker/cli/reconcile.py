@@ -65,8 +65,8 @@ def _list(names: Sequence[str], *, as_json: bool) -> None:
 
 async def _reconcile(name: str, mending: Mending | None, watch: float | None, *, as_json: bool) -> int:
     registry = load_handlers()
-    topics = registry.handlers[find_reconciler(name, registry).handler].topics
-    async with serving(registry, "reconcile", topics) as services:
+    topic = registry.handlers[find_reconciler(name, registry).handler].topic
+    async with serving(registry, "reconcile", [topic]) as services:
         ctx = Context("reconcile", services)
         while True:
             try:

@@ -42,7 +42,7 @@ def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> int:
 
 async def _read(run: int | None, topic: str | None, limit: int) -> list[Run]:
     registry = load_handlers()
-    known = {topic for handler in registry.handlers.values() for topic in handler.topics}
+    known = {handler.topic for handler in registry.handlers.values()}
     if topic is not None and topic not in known:
         kept = sorted(h.subscription.topic for h in registry.handlers.values() if not h.subscription.is_table)
         raise UsageError(f"no such topic: {topic}; known are {', '.join(kept) or 'none'}")

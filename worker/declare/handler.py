@@ -71,13 +71,13 @@ class Handler:
     plans: bool = False
 
     @property
-    def topics(self) -> list[str]:
-        return [self.subscription.topic]
+    def topic(self) -> str:
+        return self.subscription.topic
 
     @property
-    def tables(self) -> list[str]:
-        """Those of its topics that are tables."""
-        return self.topics if self.subscription.is_table else []
+    def is_table(self) -> bool:
+        """Whether its topic is a table: triggers capture the events, and there are rows to read."""
+        return self.subscription.is_table
 
 
 def refuse(name: str, problem: str) -> DeclarationError:
@@ -95,7 +95,7 @@ def check_handler(handler: Handler) -> None:
     """Raises DeclarationError for what can be seen without a database."""
     _check_limits(handler)
     _check_function(handler)
-    if handler.subscription.is_table:
+    if handler.is_table:
         _check_subscription(handler.name, handler.subscription)
         _check_active(handler)
 
@@ -106,8 +106,8 @@ def check_beside(handler: Handler, known: Mapping[str, Handler]) -> None:
         places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (same, handler))
         raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
     for one in known.values():
-        if not handler.subscription.is_table and one.topics == handler.topics:
-            raise refuse(handler.name, f"handler {one.name!r} hears {handler.topics[0]} too: choose another name")
+        if not handler.is_table and one.topic == handler.topic:
+            raise refuse(handler.name, f"handler {one.name!r} hears {handler.topic} too: choose another name")
         if handler.endpoint and one.endpoint and one.endpoint.path == handler.endpoint.path:
             raise refuse(handler.name, f"handler {one.name!r} has the path {one.endpoint.path} too: choose another")
     for one in (handler, *known.values()):
@@ -119,7 +119,7 @@ def _check_limits(handler: Handler) -> None:
     for option in ("concurrency", "shards", "batch", "timeout", "attempts"):
         if getattr(handler, option) <= 0:
             raise refuse(handler.name, f"{option}= must be more than 0, not {getattr(handler, option)}")
-    if handler.fold and handler.transactional and handler.subscription.is_table:
+    if handler.fold and handler.transactional and handler.is_table:
         raise refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
     if handler.plans and not handler.fold:
         raise refuse(handler.name, "plans= is for level-triggered handlers: declare fold=True too")

@@ -15,7 +15,7 @@ from worker.deliver import brake, parked, runs
 from worker.deliver.call import Deadline, Delivery, run_external, run_transactional
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
-from worker.deliver.parked import Parking, key_of
+from worker.deliver.parked import Parking
 from worker.deliver.report import Report, tell
 from worker.deliver.settle import fold, run_ends, settle
 from worker.log import cursors, reader
@@ -129,7 +129,7 @@ class BatchRunner:
 
     async def _behind_parked(self, connection: Connection, changes: Sequence[Change]) -> list[Change]:
         keys = await parked.parked_keys(connection, self._handler.name, changes)
-        return [change for change in changes if key_of(change) in keys]
+        return [change for change in changes if change.identity in keys]
 
     async def _deliver(
         self, connection: Connection, changes: Sequence[Change], lost: Sequence[Delivery] = ()
@@ -144,7 +144,7 @@ class BatchRunner:
 
     async def _settle_runs(self, connection: Connection, report: Report) -> None:
         """Of ticks and requests it is kept what became of them."""
-        if not self._handler.subscription.is_table:
+        if not self._handler.is_table:
             await runs.settle(connection, run_ends(report.deliveries, report.settlement), fold=self._handler.fold)
 
     async def _call(self, connection: Connection, changes: Sequence[Change]) -> list[Delivery]:

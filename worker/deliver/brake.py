@@ -147,7 +147,7 @@ async def stop(connection: AsyncConnection[Any], handler: str, batch: Batch, see
 
 
 def _watched_over(handler: Handler) -> bool:
-    return handler.brake and handler.subscription.is_table and not handler.transactional
+    return handler.brake and handler.is_table and not handler.transactional
 
 
 def _suspicious(handler: Handler, batch: Batch, most: int) -> bool:
@@ -190,7 +190,7 @@ async def _too_much(connection: AsyncConnection[Any], handler: Handler, seen: Se
     if seen.gone < FEWEST:
         return None
     enough = 2 * seen.gone - seen.deleted  # with so many left, no more than half are gone
-    left = await _rows(connection, handler.subscription.topic, enough)
+    left = await _rows(connection, handler.topic, enough)
     before = left + seen.deleted
     return replace(seen, of_rows=before) if left < enough and before >= SMALL_TABLE else None
 

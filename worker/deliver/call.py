@@ -18,11 +18,10 @@ from typing import Any, LiteralString
 from psycopg import OperationalError, Rollback
 from pydantic_core import PydanticSerializationError, to_json
 
-from worker.change import Change
+from worker.change import Change, Identity
 from worker.declare.handler import Handler
 from worker.deliver import runs
 from worker.deliver.context import Context, Services
-from worker.deliver.parked import Key, key_of
 from worker.outcomes import Outcome, Park, Retry
 from worker.postgres.database import Connection
 from worker.telemetry.logs import current
@@ -102,7 +101,7 @@ def _failure(error: BaseException) -> Attempt:
 
 def _returned(handler: Handler, result: Any) -> Attempt:
     """What a run returns is kept with it; of a row's change nobody would read it."""
-    if handler.subscription.is_table:
+    if handler.is_table:
         return Attempt(Park(f"returned a {type(result).__name__}: a handler returns None, or raises an outcome"))
     try:
         return Attempt(result=to_json(result).decode())
@@ -140,9 +139,9 @@ async def run_external(
 
 
 def _by_key(changes: Iterable[Change]) -> Iterable[list[Change]]:
-    keys: dict[Key, list[Change]] = defaultdict(list)
+    keys: dict[Identity, list[Change]] = defaultdict(list)
     for change in changes:
-        keys[key_of(change)].append(change)
+        keys[change.identity].append(change)
     return keys.values()
 
 
@@ -154,7 +153,7 @@ async def _run_key(
         if deadline.passed():
             return
         current.set((handler.name, (change,)))
-        if not handler.subscription.is_table:
+        if not handler.is_table:
             await runs.begin(services.database, change)
         started_at = time.time()
         ended = await attempt(handler, partial(handler.function, change, context))
@@ -194,16 +193,16 @@ async def run_transactional(
     if ended.outcome is None:
         return [_delivered(change, ended, started_at) for change in changes]
     done: list[Delivery] = []
-    blocked: set[Key] = set()
+    blocked: set[Identity] = set()
     for change in changes:
-        if key_of(change) in blocked:
+        if change.identity in blocked:
             done.append(Delivery(change, attempted=False))
             continue
         started_at = time.time()
         ended = await _under_savepoint(handler, [change], services, transaction)
         done.append(_delivered(change, ended, started_at))
         if ended.outcome is not None and not ended.outcome.settles:
-            blocked.add(key_of(change))
+            blocked.add(change.identity)
     return done
 
 

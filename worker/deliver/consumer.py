@@ -159,7 +159,7 @@ class Consumer:
     async def _sleep(self) -> None:
         """Wait for a commit, and go on with what it brings for as long as that takes no time."""
         self._bell.clear()
-        async with self._doorbell.asleep(self.handler.topics, self._bell) as sleep:
+        async with self._doorbell.asleep([self.handler.topic], self._bell) as sleep:
             async with self._services.database.batches.connection() as connection:
                 due = await reader.peek(connection, self.handler, self.shard)
             patience = min(sleep.patience, math.inf if due is None else due)

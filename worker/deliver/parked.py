@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
-from worker.change import Change
+from worker.change import Change, Identity
 from worker.declare.handler import Handler
 from worker.log.reader import to_change
 
@@ -87,8 +87,6 @@ update hearken.parked set state = 'due', due_at = now() where ctid = any(array(
     where first.state = 'held'))
 """
 
-Key = tuple[str, str | None]
-
 
 @dataclass(frozen=True)
 class Parking:
@@ -102,11 +100,6 @@ class Parking:
     error: str | None = None
 
 
-def key_of(change: Change) -> Key:
-    """What holds events together: those of one key are delivered in order."""
-    return change.topic, change.key
-
-
 async def read_due(connection: AsyncConnection[Any], handler: Handler, shard: int, size: int) -> list[Change]:
     """Parked events whose time has come, with those held behind them, in order of the log."""
     parameters = {"handler": handler.name, "shards": handler.shards, "shard": shard, "limit": size}
@@ -115,10 +108,10 @@ async def read_due(connection: AsyncConnection[Any], handler: Handler, shard: in
         return [replace(to_change(row), attempt=row[9] + 1) for row in await cursor.fetchall()]
 
 
-async def parked_keys(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> set[Key]:
+async def parked_keys(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> set[Identity]:
     """The keys of these changes that have something parked."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(KEYS, {"handler": handler, **_columns({key_of(change) for change in changes})})
+        await cursor.execute(KEYS, {"handler": handler, **_columns({change.identity for change in changes})})
         return {(topic, key) for topic, key in await cursor.fetchall()}
 
 
@@ -145,7 +138,7 @@ async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequenc
 async def unpark(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> None:
     """Take delivered events out, and let the next of their keys come."""
     await connection.execute(REMOVE, {"handler": handler, "event_id": [change.id for change in changes]})
-    await connection.execute(PROMOTE, {"handler": handler, **_columns({key_of(change) for change in changes})})
+    await connection.execute(PROMOTE, {"handler": handler, **_columns({change.identity for change in changes})})
 
 
 async def supersede(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> int:
@@ -162,5 +155,5 @@ async def supersede(connection: AsyncConnection[Any], handler: str, changes: Seq
     return dropped.rowcount
 
 
-def _columns(keys: set[Key]) -> dict[str, list[str | None]]:
+def _columns(keys: set[Identity]) -> dict[str, list[str | None]]:
     return {"topic": [topic for topic, _ in keys], "key": [key for _, key in keys]}

@@ -9,10 +9,10 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from worker.change import Change
+from worker.change import Change, Identity
 from worker.declare.handler import Handler
 from worker.deliver.call import Delivery
-from worker.deliver.parked import Key, Parking, key_of
+from worker.deliver.parked import Parking
 from worker.deliver.runs import RunEnd
 from worker.outcomes import Outcome, Park, Retry, Skip, Snooze, Unavailable
 
@@ -37,14 +37,14 @@ class Settlement:
 
 def fold(changes: Sequence[Change]) -> list[Change]:
     """Only the newest change of each key, in order: what a level-triggered handler needs."""
-    newest = {key_of(change): change for change in changes}
+    newest = {change.identity: change for change in changes}
     return sorted(newest.values(), key=lambda change: change.id)
 
 
 def settle(handler: Handler, deliveries: Iterable[Delivery], *, circuit_open: bool) -> Settlement:
     """Decide for each event, in order of the log. With the circuit open no attempt is used."""
     settlement = Settlement()
-    blocked: set[Key] = set()
+    blocked: set[Identity] = set()
     for delivery in sorted(deliveries, key=lambda d: d.change.id):
         change, outcome = delivery.change, delivery.outcome
         if delivery.attempted and (outcome is None or outcome.settles):
@@ -52,7 +52,7 @@ def settle(handler: Handler, deliveries: Iterable[Delivery], *, circuit_open: bo
             if isinstance(outcome, Skip):
                 settlement.skipped.append(delivery)
             continue
-        key = key_of(change)
+        key = change.identity
         settlement.parkings.append(_parking(handler, delivery, held=key in blocked, circuit_open=circuit_open))
         blocked.add(key)
     return settlement

@@ -101,7 +101,7 @@ class Stage:
         consumers = [c for c in self._app.consumers if c.handler.name == handler]
         if not consumers:
             raise DemoFailed(f"there is no handler named {handler}")
-        events = [change for change in commit.events if change.topic in consumers[0].handler.topics]
+        events = [change for change in commit.events if change.topic == consumers[0].handler.topic]
         asked = {"events": [change.id for change in events], "handler": handler}
         done_at = await self._done(consumers, asked)
         for effect in await (await self.connection.execute(EFFECTS, asked)).fetchall():
@@ -121,7 +121,7 @@ class Stage:
 
     def _watched(self, topic: str) -> set[str] | None:
         """The columns that some handler of the topic watches; None when one watches all."""
-        subscriptions = [h.subscription for h in self._app.registry.handlers.values() if topic in h.topics]
+        subscriptions = [h.subscription for h in self._app.registry.handlers.values() if h.topic == topic]
         if any(s.watch is None for s in subscriptions):
             return None
         return {column for s in subscriptions for column in s.watch or ()}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import LiteralString
 
 from worker.capture.install import TriggerStatus, trigger_status
-from worker.declare.handler import Handler
 from worker.doctor.finding import Finding, judged, wrong
 from worker.doctor.patient import Patient
 from worker.errors import DeclarationError, WatchError
@@ -33,13 +32,13 @@ ENABLED = {"D": "is disabled", "R": "is enabled for replication alone (ENABLE RE
 
 async def look(patient: Patient) -> list[Finding]:
     """A line for each table that a declared handler watches."""
-    topics = sorted({topic for handler in patient.registry.every_handler.values() for topic in _tables(handler)})
+    topics = sorted({h.topic for h in patient.registry.every_handler.values() if h.is_table})
     return [await _look_at(patient, topic) for topic in topics]
 
 
 async def look_at_leftovers(patient: Patient) -> list[Finding]:
     """Triggers that no handler needs, of the code or of the tables."""
-    wanted = {topic for handler in patient.registry.every_handler.values() for topic in handler.topics}
+    wanted = {handler.topic for handler in patient.registry.every_handler.values()}
     async with patient.connection() as connection:
         installed = {trigger.topic for trigger in await trigger_status(connection, ())}
         heard = {topic for known in (await enrolled(connection)).values() for topic in known.topics}
@@ -48,12 +47,8 @@ async def look_at_leftovers(patient: Patient) -> list[Finding]:
     return [judged("triggers", "none is left over on other tables", problems)]
 
 
-def _tables(handler: Handler) -> list[str]:
-    return [topic for topic in handler.topics if "/" not in topic]
-
-
 async def _look_at(patient: Patient, topic: str) -> Finding:
-    handlers = [handler for handler in patient.registry.every_handler.values() if topic in handler.topics]
+    handlers = [handler for handler in patient.registry.every_handler.values() if handler.topic == topic]
     try:
         async with patient.connection() as connection:
             found = [t for t in await trigger_status(connection, handlers) if t.topic == topic]

@@ -97,13 +97,13 @@ def plan_enrolment(handlers: Iterable[Handler], known: dict[str, Enrolled]) -> l
             plan.append(Enrolment(handler, "rename", f"takes over the cursor of {handler.formerly}"))
         elif before is None:
             _refuse_renamed(handler, [e for e in known.values() if e.name not in declared])
-            plan.append(Enrolment(handler, "add", f"new, hears {', '.join(handler.topics)} from now on"))
+            plan.append(Enrolment(handler, "add", f"new, hears {handler.topic} from now on"))
         elif before.shards != handler.shards:
             plan.append(Enrolment(handler, "reshard", f"from {before.shards} to {handler.shards} shards"))
         elif before.schedule != handler.schedule:
             plan.append(Enrolment(handler, "schedule", _described(handler.schedule)))
-        elif before.topics != handler.topics:
-            plan.append(Enrolment(handler, "topics", f"hears {', '.join(handler.topics)}"))
+        elif before.topics != [handler.topic]:
+            plan.append(Enrolment(handler, "topics", f"hears {handler.topic}"))
     return plan
 
 
@@ -116,9 +116,9 @@ def _described(schedule: Schedule | None) -> str:
 def _refuse_renamed(handler: Handler, gone: list[Enrolled]) -> None:
     taken_over = {handler.formerly}
     for other in gone:
-        if other.name not in taken_over and set(other.topics) & set(handler.topics):
+        if other.name not in taken_over and handler.topic in other.topics:
             raise MigrationError(
-                f"handler {handler.name} is new and {other.name} is gone, both on {', '.join(handler.topics)}:"
+                f"handler {handler.name} is new and {other.name} is gone, both on {handler.topic}:"
                 f" if it was renamed, declare formerly={other.name!r};"
                 f" if {other.name} is over, run `hearken forget {other.name}`"
             )
@@ -127,7 +127,7 @@ def _refuse_renamed(handler: Handler, gone: list[Enrolled]) -> None:
 async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
     """Carry one out, in a transaction of its own. Raises MigrationError."""
     handler = enrolment.handler
-    values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": handler.topics}
+    values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": [handler.topic]}
     async with connection.transaction():
         await connection.execute(LOCK, (migration_lock(),))
         await connection.execute(HOLD_STILL)

@@ -46,7 +46,7 @@ group by c.relkind, c.relname order by min(n.place)
 
 
 def _needs(handlers: list[Handler]) -> list[dict[str, tuple[str, ...]]]:
-    runs = any(not handler.subscription.is_table for handler in handlers)
+    runs = any(not handler.is_table for handler in handlers)
     ticks = any(handler.schedule for handler in handlers)
     return [NEEDED, *([NEEDED_TO_RUN] if runs else []), *([NEEDED_TO_TICK] if ticks else [])]
 

@@ -131,7 +131,7 @@ async def _read(
 async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int) -> float | None:
     """Seconds until there is something to do as far as one can see now: 0 for now, None for nothing in sight."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(PEEK, {"topics": handler.topics, "handler": handler.name, "shard": shard})
+        await cursor.execute(PEEK, {"topics": [handler.topic], "handler": handler.name, "shard": shard})
         row = await cursor.fetchone()
     if row is None or row[0]:
         return 0.0
@@ -141,7 +141,7 @@ async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int) -
 
 async def _open(connection: AsyncConnection[Any], handler: Handler, position: Position) -> Position:
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(WINDOW, {"topics": handler.topics, "done": position.done})
+        await cursor.execute(WINDOW, {"topics": [handler.topic], "done": position.done})
         row = await cursor.fetchone()
     assert row is not None  # noqa: S101  # an aggregate has one row
     first, last, target = row
@@ -152,7 +152,7 @@ def wishes(handler: Handler) -> dict[str, Any]:
     """What WANTED is given of a handler; the shard comes beside it."""
     watch: Sequence[str] | None = handler.subscription.watch
     return {
-        "topics": handler.topics,
+        "topics": [handler.topic],
         "handler": handler.name,
         "ops": list(handler.subscription.ops),
         "watch": None if watch is None else list(watch),

@@ -165,7 +165,7 @@ class Health:
     async def _handler(self, name: str) -> str:
         consumers, stalled_after = self.consumers[name], self._settings.stalled_after
         handler = self._registry.handlers[name]
-        if not handler.subscription.is_table:  # a run may be one long call, as long as its timeout lets it
+        if not handler.is_table:  # a run may be one long call, as long as its timeout lets it
             stalled_after = max(stalled_after, handler.timeout)
         for consumer in consumers:
             judge_alone(consumer, stalled_after)

@@ -159,7 +159,7 @@ async def read_status(
         known = [await _status(connection, row, handlers.get(row["handler"]), presence, most) for row in rows]
     missing = sorted(set(handlers) - {status.handler for status in known})
     return known + [
-        HandlerStatus(handler=name, topics=handlers[name].topics, enrolled=False, who=[]) for name in missing
+        HandlerStatus(handler=name, topics=[handlers[name].topic], enrolled=False, who=[]) for name in missing
     ]
 
 

@@ -70,7 +70,7 @@ async def _row_now(
     connection: AsyncConnection[Any], topic: str, key: str | None, declared: Mapping[str, Handler]
 ) -> tuple[dict[str, Any] | None, str | None]:
     """The row without excluded columns, which only the declarations know. Raises WatchError."""
-    hearing = [handler for handler in declared.values() if topic in handler.topics]
+    hearing = [handler for handler in declared.values() if handler.topic == topic]
     if key is None or not hearing:
         return None, "the event is of no row" if key is None else "no handler of its table is declared"
     excluded = {column for handler in hearing for column in handler.subscription.exclude}

@@ -133,9 +133,9 @@ class Sender:
         self, connection: Connection, ctx: Context, handler: Handler, declared: Iterable[Handler], mending: Mending
     ) -> None:
         self._connection = connection
-        self._table = ctx.services.tables[handler.topics[0]]
+        self._table = ctx.services.tables[handler.topic]
         self._rate = mending.rate
-        hidden = hidden_columns(self._table, [h.subscription for h in declared if self._table.topic in h.topics])
+        hidden = hidden_columns(self._table, [h.subscription for h in declared if h.topic == self._table.topic])
         self._to = Recipients([handler.name], {"reconcile": said(mending.by, mending.reason)}, frozenset(hidden))
 
     async def send(self, result: Reconciled) -> None:

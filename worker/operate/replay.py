@@ -100,7 +100,7 @@ class Audience:
 
     @property
     def topics(self) -> list[str]:
-        return sorted({topic for handler in self.handlers for topic in handler.topics})
+        return sorted({handler.topic for handler in self.handlers})
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ async def ask(
     note   who asks and why (`actions.said`), where that is known
     Raises KeyTaken when the key was used with another body, AlreadyRunning.
     """
-    (topic,) = handler.topics
+    topic = handler.topic
     digest = hashlib.sha256(body.encode()).hexdigest()
     row = {"topic": topic, "source": source, "key": idempotency_key, "hash": digest}
     async with connection.transaction():
@@ -98,7 +98,7 @@ async def ask(
 async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, note: Mapping[str, str]) -> int:
     """Append a tick that is due now, beside those of its schedule: as `ask` does."""
     assert handler.schedule is not None  # noqa: S101  # the caller has chosen it by its schedule
-    (topic,) = handler.topics
+    topic = handler.topic
     row = {"topic": topic, "source": "cli", "key": None, "hash": None}
     async with connection.transaction():
         opened = await (await connection.execute(OPEN, row)).fetchone()

@@ -23,7 +23,7 @@ async def show_previews(registry: Registry, newest: Mapping[str, Mapping[str, Se
     """
     handlers = [registry.handlers[name] for name in newest]
     check_previewable(handlers)
-    topics = {topic for handler in handlers for topic in handler.topics}
+    topics = {handler.topic for handler in handlers}
     counts: Counter[str] = Counter()
     async with serving(registry, "preview", topics, read_only=True) as services:
         for handler in handlers:
