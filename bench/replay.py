@@ -19,10 +19,11 @@ from bench.latency import RATE, measure, registry, show
 from bench.stage import server, spaces
 from bench.working import working
 from worker.cli.replay import RATE as OWN_RATE
+from worker.operate.audit import Actor
 from worker.operate.events import Filter
-from worker.operate.replay import Reason, begin
-from worker.operate.selection import Choice, count_chosen, take_snapshot
-from worker.operate.throttle import Pace, append_all
+from worker.operate.replay import begin_replay
+from worker.operate.selection import Selection, count_selected, take_snapshot
+from worker.operate.throttle import Throttle, append_all
 from worker.postgres.database import Database
 from worker.settings import Settings
 
@@ -37,11 +38,13 @@ async def replay(url: str, rate: float) -> None:
     """The other process: replay everything, until it is killed; prints a line for each chunk."""
     connection = await Database(Settings.model_validate({"DATABASE_URL": url})).connect()
     handlers = list(registry.handlers.values())
-    choice = Choice(Filter(["public.spaces"]), handlers, False, False, await take_snapshot(connection))
-    count = await count_chosen(connection, choice)
+    choice = Selection(Filter(["public.spaces"]), handlers, False, False, await take_snapshot(connection))
+    count = await count_selected(connection, choice)
     assert count.events >= EVENTS, count
-    run = await begin(connection, choice, Reason("bench"), {})
-    pace = Pace(connection, handlers, rate, asyncio.Event(), lambda names: print("waits for", *names, file=sys.stderr))
+    run = await begin_replay(connection, choice, Actor("bench"), {})
+    pace = Throttle(
+        connection, handlers, rate, asyncio.Event(), lambda names: print("waits for", *names, file=sys.stderr)
+    )
     async for chunk in append_all(run, pace):
         print(len(chunk.events), flush=True)
 

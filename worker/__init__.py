@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from worker.deliver.plan import Planned
     from worker.dev.demo import Stage
     from worker.errors import CheckFailed, ConfigurationError, RequestRefused, UsageError
-    from worker.operate.reconcile import Mending, reconcile
+    from worker.operate.audit import Actor
+    from worker.operate.reconcile import reconcile
     from worker.outcomes import Outcome, Park, Retry, Skip, Snooze, Unavailable
     from worker.postgres.database import Connection, Database
     from worker.rate_limit import RateLimit
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 else:
     # Imported when first asked for: `hearken --version` must not wait for a database driver.
     _HOMES = {
+        "Actor": "operate.audit",
         "Change": "change",
         "CheckFailed": "errors",
         "ConfigurationError": "errors",
@@ -57,7 +59,6 @@ else:
         "Context": "deliver.context",
         "Database": "postgres.database",
         "Drift": "declare.reconciler",
-        "Mending": "operate.reconcile",
         "Outcome": "outcomes",
         "Park": "outcomes",
         "Planned": "deliver.plan",
@@ -95,6 +96,7 @@ else:
 
 
 __all__ = [
+    "Actor",
     "Change",
     "CheckFailed",
     "ConfigurationError",
@@ -102,7 +104,6 @@ __all__ = [
     "Context",
     "Database",
     "Drift",
-    "Mending",
     "Outcome",
     "Park",
     "Planned",

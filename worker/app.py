@@ -23,7 +23,7 @@ from worker.deliver import runs
 from worker.deliver.consumer import Consumer
 from worker.deliver.context import Services
 from worker.doorbell.bell import Doorbell
-from worker.http.endpoints import Routes
+from worker.http.endpoints import Endpoints
 from worker.http.probes import Probes
 from worker.http.server import HttpServer
 from worker.install.migrate import require_migrated
@@ -115,7 +115,7 @@ class App:
             self.health.add("canary", self.canary.check)
         gauges = Gauges(services.database, self.doorbell.listener, self.consumers)
         probes = Probes(self.health, self.metrics, gauges)
-        routes = Routes(registry.handlers.values(), services.database, settings.cron_secret, self._stop)
+        routes = Endpoints(registry.handlers.values(), services.database, settings.cron_secret, self._stop)
         self.http = HttpServer(settings.address, [*probes.routes(), *routes.routes()])
 
     def _new_canary(self) -> Canary:

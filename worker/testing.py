@@ -26,7 +26,7 @@ from worker.install import migrations
 from worker.install.migrate import migrate
 from worker.postgres.database import Connection, Database
 from worker.settings import Settings
-from worker.sources.requests import ask, sound
+from worker.sources.requests import append_request, sound
 from worker.sources.timetable import append_ticks
 from worker.telemetry.metrics import Metrics
 
@@ -83,7 +83,7 @@ class Bench:
         handler = served[name]
         assert handler.endpoint is not None  # noqa: S101  # chosen by it
         text = sound(handler.endpoint.body, json.dumps(body or {}))
-        event_id = await ask(self.connection, handler, text, source="cli", alone=handler.endpoint.alone)
+        event_id = await append_request(self.connection, handler, text, source="cli", alone=handler.endpoint.alone)
         await self.drain()
         run = await find_run(self.connection, event_id)
         assert run is not None  # noqa: S101  # it was made with its event

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from handlers.packages.client import Crm
 from handlers.packages.commands import packages
-from handlers.packages.diagnosis import look as diagnosis
+from handlers.packages.diagnosis import check_crm as diagnosis
 from handlers.packages.link import Link, crm
 from handlers.packages.logins import sync_booking, sync_profile
 from handlers.packages.requests import daily_package_sync, sync_all_packages, sync_requested_profile

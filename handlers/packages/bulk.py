@@ -19,7 +19,7 @@ from psycopg import OperationalError
 from handlers.packages import runs
 from handlers.packages.client import Crm
 from handlers.packages.result import SyncAnswer, SyncOptions, UnderWay
-from handlers.packages.runs import Run
+from handlers.packages.runs import BulkRun
 from handlers.packages.sync import sync_packages
 from worker import Connection, Database, Outcome, Unavailable, error_line
 
@@ -42,7 +42,7 @@ order by profile_id limit %(most)s
 
 
 @dataclass(frozen=True)
-class Progress:
+class BulkProgress:
     """How far a run has come: so many profiles done, of about so many."""
 
     done: int
@@ -60,7 +60,7 @@ class _Ended:
     away: OperationalError | None = None
 
 
-async def _nobody(_: Progress) -> None:
+async def _nobody(_: BulkProgress) -> None:
     """Progress that nobody looks at."""
 
 
@@ -69,7 +69,7 @@ async def bulk_sync(
     database: Database,
     options: SyncOptions | None = None,
     *,
-    progress: Callable[[Progress], Awaitable[None]] = _nobody,
+    progress: Callable[[BulkProgress], Awaitable[None]] = _nobody,
     pause: float = PAUSE,
     side_by_side: int = SIDE_BY_SIDE,
 ) -> SyncAnswer | UnderWay:
@@ -93,8 +93,8 @@ async def _run(
     crm: Crm,
     database: Database,
     connection: Connection,
-    run: Run,
-    progress: Callable[[Progress], Awaitable[None]],
+    run: BulkRun,
+    progress: Callable[[BulkProgress], Awaitable[None]],
     pause: float,
     places: asyncio.Semaphore,
 ) -> None:
@@ -108,12 +108,12 @@ async def _run(
         _count(run, ended)
         run.position, run.seconds, saved_at = profiles[-1], run.seconds + loop.time() - saved_at, loop.time()
         await runs.save(connection, run)
-        await progress(Progress(run.done, max(run.profiles, run.done), run.failed))
+        await progress(BulkProgress(run.done, max(run.profiles, run.done), run.failed))
         if profiles := await _read_batch(connection, run):
             await asyncio.sleep(pause)
 
 
-async def _read_batch(connection: Connection, run: Run) -> list[str]:
+async def _read_batch(connection: Connection, run: BulkRun) -> list[str]:
     options, left = run.options, run.options.batch_size
     if options.max_profiles is not None:
         left = min(left, options.max_profiles - run.done)
@@ -151,7 +151,7 @@ async def _check(crm: Crm, ended: Sequence[_Ended]) -> None:
         await crm.ping()
 
 
-def _count(run: Run, ended: Sequence[_Ended]) -> None:
+def _count(run: BulkRun, ended: Sequence[_Ended]) -> None:
     for one in ended:
         if one.failure is not None:
             run.fail(one.profile, one.failure.reason if isinstance(one.failure, Outcome) else one.failure)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from handlers.packages.bulk import Progress, bulk_sync
+from handlers.packages.bulk import BulkProgress, bulk_sync
 from handlers.packages.cron_sql import cron_sql
 from handlers.packages.errors import CrmOutcome
 from handlers.packages.link import Link, crm
@@ -97,7 +97,7 @@ def _sync_one(profile: str, *, as_json: bool) -> int:
 def _sync_all(options: SyncOptions, *, as_json: bool) -> int:
     with progress("packages") as draw:
 
-        async def tell(now: Progress) -> None:
+        async def tell(now: BulkProgress) -> None:
             draw(now.done, now.profiles, f"{now.failed} failed" if now.failed else None)
 
         answer = _asking("packages sync", lambda link: bulk_sync(link.crm, link.database, options, progress=tell))

@@ -9,7 +9,7 @@ from worker import CheckFailed, diagnosis
 
 
 @diagnosis("crm", CrmSettings)
-async def look(settings: CrmSettings, _database: object) -> str:
+async def check_crm(settings: CrmSettings, _database: object) -> str:
     """Ask the CRM the smallest question. The database has no say: it belongs to no CRM."""
     if settings.url is None:
         return OFF

@@ -12,7 +12,7 @@ from psycopg import errors
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from handlers.packages.bulk import Progress, bulk_sync
+from handlers.packages.bulk import BulkProgress, bulk_sync
 from handlers.packages.link import linked
 from handlers.packages.logins import TIMEOUT
 from handlers.packages.result import SyncAnswer, SyncOptions, UnderWay
@@ -135,7 +135,7 @@ async def sync_requested_profile(change: Change, ctx: Context) -> ProfileAnswer:
 async def _bulk(options: SyncOptions, change: Change, ctx: Context) -> SyncAnswer | UnderWay:
     link = linked(ctx)
 
-    async def tell(progress: Progress) -> None:
+    async def tell(progress: BulkProgress) -> None:
         text = f"{progress.failed} failed" if progress.failed else None
         await ctx.progress(change, progress.done, progress.profiles, text)
 

@@ -59,7 +59,7 @@ _LAST: LiteralString = "select * from hearken.package_syncs where completed orde
 
 
 @dataclass
-class Run:
+class BulkRun:
     """One bulk sync; `position` is the last profile that is done, None before the first."""
 
     id: int
@@ -84,7 +84,7 @@ class Run:
             self.errors[_ERRORS_KEPT] = f"and {self.failed - _ERRORS_KEPT} more"
 
 
-async def begin(connection: Connection, options: SyncOptions) -> Run | UnderWay:
+async def begin(connection: Connection, options: SyncOptions) -> BulkRun | UnderWay:
     """The run that this connection now holds: the one that was killed, if it had the same options, or a new one.
 
     UnderWay when another connection holds one.
@@ -98,10 +98,10 @@ async def begin(connection: Connection, options: SyncOptions) -> Run | UnderWay:
         row = await _row(connection, _BEGIN, {**options.model_dump(), "options": given})
     await connection.execute(_ABANDON, (row["id"],))
     await connection.execute(_FORGET)
-    return Run(**{**row, "options": options})
+    return BulkRun(**{**row, "options": options})
 
 
-async def save(connection: Connection, run: Run) -> None:
+async def save(connection: Connection, run: BulkRun) -> None:
     """Keep how far it has come. Raises psycopg.OperationalError when the connection, and so the lock, is lost."""
     values = {
         name: getattr(run, name) for name in ("position", "successful", "failed", "packages", "errors", "seconds")
@@ -109,7 +109,7 @@ async def save(connection: Connection, run: Run) -> None:
     await connection.execute(_SAVE, {**values, "id": run.id})
 
 
-async def end(connection: Connection, run: Run) -> SyncAnswer:
+async def end(connection: Connection, run: BulkRun) -> SyncAnswer:
     """Keep that it is over; returns what it answers."""
     return _answer(await _row(connection, _END, (run.id,)))
 

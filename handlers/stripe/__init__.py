@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from handlers.stripe.client import Stripe, from_memory, request_id
-from handlers.stripe.diagnosis import look as diagnosis
+from handlers.stripe.diagnosis import check_stripe as diagnosis
 from handlers.stripe.errors import Refused, StripeOutcome
 from handlers.stripe.settings import StripeSettings
 from worker import CheckFailed, Database, readiness, resource

@@ -16,7 +16,7 @@ from worker import CheckFailed, diagnosis
 
 
 @diagnosis("stripe", StripeSettings)
-async def look(settings: StripeSettings, database: Connections) -> str:
+async def check_stripe(settings: StripeSettings, database: Connections) -> str:
     """Ask Stripe whose key this is, and the database whose it is."""
     client = Stripe(settings, database)
     try:

@@ -112,7 +112,7 @@ async def test_a_beat_that_does_not_come_back(url: str, monkeypatch: pytest.Monk
         assert "last beats came back (workers: 1)" in (await examined(url, watched())).about("canary").text
         await execute(url, "insert into hearken.paused (handler, by, reason) values ('hearken.canary', 'me', 'why')")
         await worker.until_red("canary", "paused")
-        monkeypatch.setattr("worker.doctor.canary.PATIENCE", 0.0)
+        monkeypatch.setattr("worker.doctor.canary.RETURN_WITHIN", 0.0)
         findings = await examined(url, watched())
     findings.problem("canary", "did not come back: its /readyz says which part is silent")
     findings.problem("handler hearken.canary", "paused (why)")

@@ -70,7 +70,7 @@ async def test_a_server_that_is_away(postgres: EmbeddedPostgres) -> None:
 
 async def test_a_server_that_falls_silent(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that swallows everything in the middle of it: each check gives up; after two, no more are made."""
-    monkeypatch.setattr(examination, "PATIENCE", 1.0)
+    monkeypatch.setattr(examination, "CHECK_WITHIN", 1.0)
     async with proxy_to(url) as network:
         monkeypatch.setattr(examination, "CHECKS", [_freezing(check, network.freeze) for check in examination.CHECKS])
         findings = await examined(network.through(url), watched())
@@ -81,7 +81,7 @@ async def test_a_server_that_falls_silent(url: str, monkeypatch: pytest.MonkeyPa
     assert findings.about("rights").state == "ok"
 
 
-def _freezing(check: examination.Check, freeze: Callable[[], None]) -> examination.Check:
+def _freezing(check: examination.DoctorCheck, freeze: Callable[[], None]) -> examination.DoctorCheck:
     """The check, before which the network freezes if it is that of the clock."""
     if check.name != "clock":
         return check
@@ -90,7 +90,7 @@ def _freezing(check: examination.Check, freeze: Callable[[], None]) -> examinati
         freeze()
         return await check.look(patient)
 
-    return examination.Check(check.name, look)
+    return examination.DoctorCheck(check.name, look)
 
 
 async def test_a_pooler_in_transaction_mode(url: str) -> None:

@@ -17,7 +17,7 @@ from worker.errors import MigrationError
 from worker.install.migrate import find_pending
 from worker.log import cursors
 from worker.log.cursors import Position
-from worker.operate.audit import Person
+from worker.operate.audit import Actor
 from worker.operate.handlers import pause
 from worker.postgres.database import Database
 from worker.settings import Settings
@@ -121,7 +121,7 @@ async def test_a_renamed_handler_takes_everything_over(stage: Stage) -> None:
     await stage.rooms.execute("update rooms set v = 3")
     assert [key for _, key, _ in await stage.deliver(first)] == ["2"]
     await stage.rooms.execute("insert into rooms values (3, 3)")
-    await pause(stage.rooms.connection, "first", Person("test", "x"))
+    await pause(stage.rooms.connection, "first", Actor("test", "x"))
     await stage.rooms.execute(BRAKED)
     second = stage.declare("second", formerly="first")
     assert [e.text for e in (await find_pending(stage.rooms.connection, second)).enrolments] == [

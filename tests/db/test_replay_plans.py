@@ -10,9 +10,10 @@ from psycopg.rows import dict_row, scalar_row
 
 from tests.db.test_plans import FILL, make_log
 from tests.support.watched import declare
+from worker.operate.audit import Actor
 from worker.operate.events import Filter
-from worker.operate.replay import NEWEST, Reason, append, begin
-from worker.operate.selection import Choice, take_snapshot
+from worker.operate.replay import NEWEST, append_chunk, begin_replay
+from worker.operate.selection import Selection, take_snapshot
 from worker.operate.throttle import WAITING
 from worker.postgres.database import Connection, Database
 from worker.settings import Settings
@@ -45,11 +46,13 @@ async def test_a_chunk_reads_what_it_appends(connection: Connection) -> None:
     await take_snapshot(connection)
     snapshot = "200000:200000:"  # the log's numbers are made up
     for dead, most in ((False, 400), (True, 12_000)):
-        choice = Choice(Filter(["public.busy"]), handlers, True, dead, snapshot)
+        choice = Selection(Filter(["public.busy"]), handlers, True, dead, snapshot)
         cost = await pages(connection, f"select * from ({choice.query}) c", choice.part(150_000 * (not dead), 100))
         assert cost <= most, f"dead={dead}: {cost} pages"
-    run = await begin(connection, Choice(Filter(["public.busy"]), handlers, True, False, snapshot), Reason("me"), {})
-    chunk = await append(connection, run, 150_000, 100)
+    run = await begin_replay(
+        connection, Selection(Filter(["public.busy"]), handlers, True, False, snapshot), Actor("me"), {}
+    )
+    chunk = await append_chunk(connection, run, 150_000, 100)
     assert chunk is not None
     newest = chunk.events[-1]
     assert await pages(connection, NEWEST, {"topics": ["public.busy"], "run": run.id}) <= 50

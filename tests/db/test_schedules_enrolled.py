@@ -15,8 +15,8 @@ from worker import Change, Context
 from worker.declare.registry import Registry
 from worker.errors import MigrationError
 from worker.install.migrate import find_pending, migrate
-from worker.operate.audit import Person
-from worker.operate.forgetting import forget
+from worker.operate.audit import Actor
+from worker.operate.handlers import forget
 from worker.sources.timetable import append_owed
 from worker.testing import bench
 
@@ -192,7 +192,7 @@ async def test_one_that_is_gone_from_the_code_waits_until_it_is_forgotten(stage:
     assert await stage.migrate(Registry()) == []
     await stop_clock(stage.url, utc("2026-03-01 10:03"))
     assert await stage.pending(declared) == []
-    await forget(stage.connection, "sweep", Person("me"))
+    await forget(stage.connection, "sweep", Actor("me"))
     assert await stage.rows() == []
     assert await stage.pending(declared) == ["handler sweep: new, hears tick/sweep from now on"]
 

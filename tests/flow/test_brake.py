@@ -8,11 +8,11 @@ import pytest
 from psycopg import AsyncConnection
 
 from tests.support.brakes import ANNA, open_rooms
-from worker.deliver.brake import judge
+from worker.deliver.brake import judge_window
 from worker.errors import Braked, NotAllowed, Overtaken
 from worker.log.cursors import Position
 from worker.log.reader import Batch
-from worker.operate.handlers import confirm, pause, resume
+from worker.operate.handlers import confirm_brake, pause, resume
 
 DELETE = "delete from rooms where id <= {}"
 ARCHIVE = "update rooms set active = false where id <= {}"
@@ -205,7 +205,7 @@ async def test_only_a_confirmation_lets_it_go_on(database_url: str) -> None:
         await rooms.confirm()
         assert rooms.given == ["delete"] * 30
         with pytest.raises(Overtaken, match="confirm by anna@desk"):
-            await confirm(rooms.bench.connection, "hear", ANNA)
+            await confirm_brake(rooms.bench.connection, "hear", ANNA)
         actions = await rooms.bench.execute("select action, by, reason, details from hearken.actions order by id")
         assert [a["action"] for a in actions] == ["pause", "confirm"]
         assert (actions[1]["reason"], actions[1]["details"]["deleted"]) == ("meant so", 30)
@@ -236,5 +236,5 @@ async def test_a_role_that_may_not_count_is_told_so(database_url: str) -> None:
         await connection.execute("grant all on all tables in schema hearken to may_not_count")
         await connection.execute("set local role may_not_count")
         with pytest.raises(NotAllowed, match=r"grant select on public\.rooms"):
-            await judge(connection, handler, batch, 100)
+            await judge_window(connection, handler, batch, 100)
         await connection.rollback()

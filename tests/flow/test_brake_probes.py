@@ -7,8 +7,8 @@ from structlog.testing import capture_logs
 
 from tests.support.served import execute, served
 from tests.support.watched import declare
-from worker.operate.audit import Person
-from worker.operate.handlers import confirm
+from worker.operate.audit import Actor
+from worker.operate.handlers import confirm_brake
 from worker.postgres.database import Database
 from worker.settings import Settings
 
@@ -30,7 +30,7 @@ async def test_the_brake_is_seen_until_it_is_released(empty_database_url: str, m
             health = (await worker.get("/health")).json["handlers"]["hear"]
             assert health["braked"] == "20 deleted in one window, of a table of 30 rows"
             connection = await Database(Settings.model_validate({"DATABASE_URL": url})).connect()
-            await confirm(connection, "hear", Person("test"))
+            await confirm_brake(connection, "hear", Actor("test"))
             await connection.close()
             await worker.until_ready()
             await worker.until("/metrics", lambda reply: 'hearken_delivered_total{handler="hear"} 50.0' in reply.text)

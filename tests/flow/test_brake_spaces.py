@@ -11,7 +11,7 @@ from handlers.spaces import sync_space
 from handlers.stripe import stripe
 from tests.support.brakes import ANNA
 from tests.support.shop import Shop, open_shop
-from worker.operate.handlers import confirm
+from worker.operate.handlers import confirm_brake
 from worker.testing import Bench, bench
 
 SPACES = 25
@@ -31,7 +31,7 @@ class Whole:
         await self.bench.drain()
 
     async def confirm(self) -> None:
-        await confirm(self.bench.connection, "sync_space", ANNA)
+        await confirm_brake(self.bench.connection, "sync_space", ANNA)
         await self.bench.drain()
 
 

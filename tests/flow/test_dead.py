@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.brakes import ANNA, Rooms, open_rooms
 from worker.operate import dead
-from worker.operate.audit import Person
-from worker.operate.dead import Choice, Dead
+from worker.operate.audit import Actor
+from worker.operate.dead import Dead, DeadFilter
 
 PUT = """
 insert into hearken.parked (handler, event_id, topic, key, state, attempt, reason)
@@ -20,7 +20,7 @@ WAITING = """
 select count(*) from pg_locks where not granted
   and (database is null or database = (select oid from pg_database where datname = current_database()))
 """
-BEN = Person("ben@desk", "not ours")
+BEN = Actor("ben@desk", "not ours")
 
 
 async def put(rooms: Rooms, *reasons: str) -> None:
@@ -111,5 +111,5 @@ async def test_matching_is_text_where_it_is_not_a_number(database_url: str, matc
     """Nothing in it is a pattern but #."""
     async with open_rooms(database_url) as rooms:
         await put(rooms, "answered 404", "answered 500", "full: 100%")
-        chosen = await dead.choose(rooms.bench.connection, Choice(matching=matching))
+        chosen = await dead.find_dead(rooms.bench.connection, DeadFilter(matching=matching))
         assert [one.event_id for one in chosen][: len(found) or None] == found

@@ -10,7 +10,7 @@ import pytest
 from worker.change import Change
 from worker.declare.registry import Registry
 from worker.deliver.context import Context
-from worker.operate.explain import differences, read_history
+from worker.operate.explain import changed_columns, read_history
 from worker.operate.keys import read_key
 from worker.testing import bench
 
@@ -68,4 +68,4 @@ async def test_of_a_tick_there_is_no_row(database_url: str) -> None:
 )
 def test_differences(op: str, old: Any, new: Any, changed: dict[str, Any]) -> None:
     """Of an update what it changed, of an insert and a delete what came and went."""
-    assert differences(op, old, new) == changed
+    assert changed_columns(op, old, new) == changed

@@ -334,7 +334,7 @@ async def test_a_check_that_hangs_is_red_and_holds_up_nobody(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even one that ignores its cancellation."""
-    monkeypatch.setattr("worker.observe.health.PATIENCE", 0.2)
+    monkeypatch.setattr("worker.observe.health.ANSWER_WITHIN", 0.2)
     released = asyncio.Event()
 
     async def account(value: str) -> str:

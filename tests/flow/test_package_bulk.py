@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from handlers.packages.bulk import Progress, bulk_sync
+from handlers.packages.bulk import BulkProgress, bulk_sync
 from handlers.packages.result import SyncAnswer, SyncOptions, UnderWay
 from handlers.packages.runs import last_answer
 from tests.support.gateway import Call, Fault
@@ -165,7 +165,7 @@ async def test_profiles_that_come_and_go_meanwhile_are_no_failures(club: Club) -
     await club.fill(12)
     last = "(select profile_id from public.crm_customer_mapping order by profile_id desc limit 1)"
 
-    async def meanwhile(progress: Progress) -> None:
+    async def meanwhile(progress: BulkProgress) -> None:
         if progress.done == 10:
             await club.execute(f"delete from public.profiles where id = {last}")
 
@@ -177,13 +177,13 @@ async def test_profiles_that_come_and_go_meanwhile_are_no_failures(club: Club) -
 async def test_progress_is_told_batch_by_batch(club: Club) -> None:
     """How many of how many."""
     await club.fill(12)
-    told: list[Progress] = []
+    told: list[BulkProgress] = []
 
-    async def listen(progress: Progress) -> None:
+    async def listen(progress: BulkProgress) -> None:
         told.append(progress)
 
     await bulk_sync(club.client, club.database, SyncOptions(batch_size=5), progress=listen, pause=0)
-    assert told == [Progress(5, 12, 0), Progress(10, 12, 0), Progress(12, 12, 0)]
+    assert told == [BulkProgress(5, 12, 0), BulkProgress(10, 12, 0), BulkProgress(12, 12, 0)]
 
 
 async def test_five_thousand_profiles(club: Club) -> None:

@@ -17,7 +17,7 @@ from worker.deliver.context import Context
 from worker.dev.embedded import EmbeddedPostgres
 from worker.errors import DatabaseError, ForeignCursor
 from worker.operate import rebase as rebasing
-from worker.operate.audit import Person
+from worker.operate.audit import Actor
 from worker.operate.rebase import Rebased, rebase
 from worker.postgres.database import Database
 from worker.settings import Settings
@@ -100,7 +100,7 @@ def shifted(snapshot: str | None, shift: int) -> str | None:
 async def take_over(url: str) -> Rebased:
     database = Database(Settings.model_validate({"DATABASE_URL": url}))
     async with await database.connect() as connection:
-        return await rebase(connection, Person("test"))
+        return await rebase(connection, Actor("test"))
 
 
 async def check_everything_once(opened: Bench) -> None:

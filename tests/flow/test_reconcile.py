@@ -16,7 +16,8 @@ from worker import Change, Context, Drift
 from worker.declare.reconciler import Reconciler
 from worker.declare.registry import Registry, registry
 from worker.errors import CheckFailed, InProgress
-from worker.operate.reconcile import Mending, Reconciled, reconcile
+from worker.operate.audit import Actor
+from worker.operate.reconcile import Reconciled, reconcile
 from worker.testing import Bench, bench
 
 SENT = "select key, target from hearken.events where op = 'snapshot' order by id"
@@ -44,7 +45,7 @@ async def look(shop: Shop, declared: Registry = registry) -> Reconciled:
 
 
 async def mend(shop: Shop, rate: float | None = None) -> Reconciled:
-    return await reconcile("spaces", shop.context, mending=Mending("anna@desk", rate))
+    return await reconcile("spaces", shop.context, mend=Actor("anna@desk"), rate=rate)
 
 
 async def drift_all(shop: Shop) -> None:
@@ -175,7 +176,7 @@ async def test_a_schedule_can_do_it(shop: Shop, stage: Bench, database_url: str)
 
     @declared.every("30 4 * * *")
     async def reconcile_nightly(change: Change, ctx: Context) -> None:
-        await reconcile("spaces", ctx, mending=Mending(by=ctx.handler))
+        await reconcile("spaces", ctx, mend=Actor(ctx.handler))
 
     await drift_all(shop)
     resources = {stripe: shop.client}

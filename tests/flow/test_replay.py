@@ -14,9 +14,10 @@ from worker.change import Change
 from worker.declare.registry import Registry
 from worker.deliver.context import Context
 from worker.errors import UsageError
+from worker.operate.audit import Actor
 from worker.operate.events import Filter
-from worker.operate.replay import Reason, append, begin, choose_audience
-from worker.operate.selection import Choice, take_snapshot
+from worker.operate.replay import append_chunk, begin_replay, choose_audience
+from worker.operate.selection import Selection, take_snapshot
 from worker.testing import Bench, bench
 
 declared = Registry()
@@ -104,10 +105,10 @@ async def test_what_was_in_flight_when_it_was_chosen_is_no_part_of_it(rooms: Ben
         await rooms.execute("insert into rooms values (2)")
         audience = await choose_audience(rooms.connection, declared.handlers, (), [TOPIC])
         snapshot = await take_snapshot(rooms.connection)
-        choice = Choice(Filter([TOPIC]), audience.handlers, audience.named, dead=False, snapshot=snapshot)
-        run = await begin(rooms.connection, choice, Reason("me@here"), {})
+        choice = Selection(Filter([TOPIC]), audience.handlers, audience.named, dead=False, snapshot=snapshot)
+        run = await begin_replay(rooms.connection, choice, Actor("me@here"), {})
         await slow.commit()
-    chunk = await append(rooms.connection, run, 0, 100)
+    chunk = await append_chunk(rooms.connection, run, 0, 100)
     assert chunk is not None
     assert [event["replay_of"] for event in chunk.events] == [2]
 

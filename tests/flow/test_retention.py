@@ -164,7 +164,7 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(log: Log) -> None:
 
 async def test_a_writer_of_an_old_day_is_waited_for(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its event is not visible yet: the day is no candidate before it has ended."""
-    monkeypatch.setattr("worker.log.partitions.PATIENCE", "set local lock_timeout = '50ms'")
+    monkeypatch.setattr("worker.log.partitions.ATTACH_LOCK_TIMEOUT", "set local lock_timeout = '50ms'")
     old = await log.make_old(40)
     async with await psycopg.AsyncConnection.connect(log.url) as writer:
         await writer.execute(OLD, (40, "public.rooms", "late"))

@@ -14,7 +14,7 @@ from tests.support.replays import replay_again
 from tests.support.things import connect
 from worker import Change, Context, Park, Retry
 from worker.declare.registry import Registry
-from worker.operate.audit import Person
+from worker.operate.audit import Actor
 from worker.operate.events import Filter, find_events
 from worker.operate.handlers import pause, resume
 from worker.postgres.database import Database
@@ -135,14 +135,14 @@ async def test_a_long_outage_is_caught_up_in_one_turn(stage: Stage) -> None:
 async def test_a_paused_handler_misses_what_its_policy_lets_it_miss(stage: Stage) -> None:
     """Ticks are appended all the while; on resuming the newest counts, or all do."""
     for name in declared.handlers:
-        await pause(stage.bench.connection, name, Person("me", "a migration"))
+        await pause(stage.bench.connection, name, Actor("me", "a migration"))
     for time in minutes(utc("2026-03-01 10:01"), 5):
         await stage.turn_at(time)
     await stage.bench.drain()
     assert given.take() == []
     assert len(await ticks(stage.url, "newest")) == 5
     for name in declared.handlers:
-        await resume(stage.bench.connection, name, Person("me"))
+        await resume(stage.bench.connection, name, Actor("me"))
     await stage.bench.drain()
     five = minutes(utc("2026-03-01 10:01"), 5)
     assert given.take() == [("newest", five[-1:]), ("every_one", five)]

@@ -10,8 +10,8 @@ import pytest
 from handlers.spaces import sync_space
 from handlers.stripe import stripe
 from tests.support.shop import Shop, open_shop
-from worker.operate.audit import Person
-from worker.operate.handlers import confirm
+from worker.operate.audit import Actor
+from worker.operate.handlers import confirm_brake
 from worker.testing import Bench, bench
 
 INSERT = """
@@ -109,7 +109,7 @@ async def test_a_truncated_table_is_dead_with_a_reason(whole: Whole) -> None:
     await whole.bench.execute("truncate spaces")
     await whole.bench.drain()
     assert await whole.bench.parked() == []
-    await confirm(whole.bench.connection, "sync_space", Person("test"))
+    await confirm_brake(whole.bench.connection, "sync_space", Actor("test"))
     await whole.bench.drain()
     (parked,) = await whole.bench.parked()
     assert (parked["state"], "truncated" in parked["reason"]) == ("dead", True)

@@ -11,13 +11,13 @@ import psycopg
 
 from tests.support.watched import declare
 from worker import Change, Context
-from worker.operate.audit import Person
-from worker.operate.handlers import confirm
+from worker.operate.audit import Actor
+from worker.operate.handlers import confirm_brake
 from worker.testing import Bench, bench
 
 TABLE = "create table rooms (id integer primary key, name text, active boolean)"
 FILL = "insert into rooms select i, 'room ' || i, true from generate_series(1, %s) i"
-ANNA = Person("anna@desk", "meant so")
+ANNA = Actor("anna@desk", "meant so")
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Rooms:
 
     async def confirm(self) -> None:
         """What a person does with --confirm; and then the handler runs."""
-        await confirm(self.bench.connection, "hear", ANNA)
+        await confirm_brake(self.bench.connection, "hear", ANNA)
         await self.bench.drain()
 
 

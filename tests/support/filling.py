@@ -12,7 +12,8 @@ from psycopg import sql
 from tests.support.shop import open_database
 from worker.capture.catalog import read_table
 from worker.declare.registry import Registry
-from worker.operate.backfill import Filler, Wish, begin, claim
+from worker.operate.audit import Actor
+from worker.operate.backfill import BackfillRequest, Filler, begin_backfill, lock_backfill
 
 
 @asynccontextmanager
@@ -21,8 +22,10 @@ async def filler(url: str, declared: Registry, topic: str, **wish: Any) -> Async
     async with open_database(url) as database:
         connection = await database.connect()
         try:
-            wanted = Wish(await read_table(connection, topic), wish.get("condition"), wish.get("handlers"), "anna@desk")
-            backfill = await claim(connection, wanted) or await begin(connection, wanted)
+            wanted = BackfillRequest(
+                await read_table(connection, topic), wish.get("condition"), wish.get("handlers"), Actor("anna@desk")
+            )
+            backfill = await lock_backfill(connection, wanted) or await begin_backfill(connection, wanted)
             yield Filler(connection, backfill, wanted, declared.handlers.values())
         finally:
             await connection.close()

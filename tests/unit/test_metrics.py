@@ -11,7 +11,7 @@ from worker.declare.handler import Handler
 from worker.declare.registry import Registry
 from worker.deliver.call import Delivery
 from worker.deliver.parked import Parking
-from worker.deliver.report import Report, tell
+from worker.deliver.report import Report, report_batch
 from worker.deliver.settle import settle
 from worker.outcomes import Park, Retry, Skip
 from worker.telemetry.histogram import Distribution
@@ -79,7 +79,7 @@ def test_a_batch_adds_up() -> None:
         Delivery(a_change(6), attempted=False),
     ]
     settlement = settle(handler, deliveries, circuit_open=False)
-    tell(Report(deliveries, settlement, held=7), handler, metrics.of("note"))
+    report_batch(Report(deliveries, settlement, held=7), handler, metrics.of("note"))
     assert sample(metrics, "delivered_total") == 3
     assert sample(metrics, "failed_total") == 2
     assert sample(metrics, "dead_total") == 1
@@ -94,7 +94,7 @@ def test_a_clock_behind_the_servers_makes_no_negative_latency() -> None:
     """The worker's clock and the server's differ: what seems to come from the future took no time."""
     metrics, handler = Metrics(), a_handler()
     deliveries = [a_delivery(1, after=-5)]
-    tell(Report(deliveries, settle(handler, deliveries, circuit_open=False)), handler, metrics.of("note"))
+    report_batch(Report(deliveries, settle(handler, deliveries, circuit_open=False)), handler, metrics.of("note"))
     assert sample(metrics, "commit_to_handler_seconds_sum") == 0
 
 
@@ -103,6 +103,6 @@ def test_a_batch_of_held_events_alone_is_no_delivery() -> None:
     metrics, handler = Metrics(), a_handler()
     settlement = settle(handler, [], circuit_open=False)
     settlement.parkings.append(Parking(a_change(1), "held", 0))
-    tell(Report([], settlement), handler, metrics.of("note"))
+    report_batch(Report([], settlement), handler, metrics.of("note"))
     assert sample(metrics, "parked_total") == 1
     assert sample(metrics, "batch_events_count") == 0

@@ -17,7 +17,7 @@ from worker.capture.catalog import read_table
 from worker.capture.triggers import Trigger, compile_triggers
 from worker.declare.handler import Handler
 
-State = Literal["current", "missing", "outdated", "disabled", "orphan"]
+TriggerState = Literal["current", "missing", "outdated", "disabled", "orphan"]
 
 INSTALLED: LiteralString = """
 select n.nspname || '.' || c.relname as topic, n.nspname as schema, c.relname as table, t.tgname as name,
@@ -41,7 +41,7 @@ class TriggerStatus:
 
     topic: str
     name: str
-    state: State
+    state: TriggerState
     statements: tuple[str, ...] = ()
     enabled: str = ""
 
@@ -69,7 +69,7 @@ async def _compiled(connection: AsyncConnection[Any], handlers: Iterable[Handler
 
 
 def _status(trigger: Trigger, row: dict[str, Any] | None) -> TriggerStatus:
-    state: State = "current"
+    state: TriggerState = "current"
     if row is None:
         state = "missing"
     elif row["comment"] != f"hearken {trigger.hash}":
@@ -80,7 +80,7 @@ def _status(trigger: Trigger, row: dict[str, Any] | None) -> TriggerStatus:
     return TriggerStatus(trigger.table.topic, trigger.name, state, _mending(trigger, state), enabled)
 
 
-def _mending(trigger: Trigger, state: State) -> tuple[str, ...]:
+def _mending(trigger: Trigger, state: TriggerState) -> tuple[str, ...]:
     if state == "current":
         return ()
     relation = sql.Identifier(trigger.table.schema, trigger.table.name)

@@ -33,9 +33,9 @@ def main() -> None:
     except click.Abort:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        from worker.commands.failures import explain
+        from worker.commands.failures import describe_failure
 
-        failure = explain(error)
+        failure = describe_failure(error)
         if failure is None:
             raise
         click.echo(f"hearken: {failure.message}", err=True)

@@ -14,7 +14,8 @@ from worker.commands.progress_bar import progress
 from worker.commands.session import confirm, connected, load_handlers, operator
 from worker.declare.registry import Registry
 from worker.errors import UsageError
-from worker.operate.backfill import Backfill, Filler, Wish, begin, claim
+from worker.operate.audit import Actor
+from worker.operate.backfill import Backfill, BackfillRequest, Filler, begin_backfill, lock_backfill
 from worker.operate.replay import Audience, choose_audience
 from worker.operate.where import check_condition
 from worker.postgres.database import Connection
@@ -70,12 +71,14 @@ class _Doing:
         async with connected(registry, "backfill") as connection:
             audience = await self._audience(connection, registry)
             where, reason = self.options["where"], self.options["reason"]
-            wish = Wish(await read_table(connection, self.topic), where, audience.target, operator(), reason)
-            estimate = await check_condition(connection, wish.table, wish.condition)
-            known = await claim(connection, wish, restart=self.options["restart"])
-            confirm(_question(wish, estimate, audience, known), yes=self.options["yes"])
+            request = BackfillRequest(
+                await read_table(connection, self.topic), where, audience.target, Actor(operator(), reason)
+            )
+            estimate = await check_condition(connection, request.table, request.condition)
+            known = await lock_backfill(connection, request, restart=self.options["restart"])
+            confirm(_question(request, estimate, audience, known), yes=self.options["yes"])
             hearing = [h for h in registry.handlers.values() if h.topic == self.topic]
-            self.filler = Filler(connection, known or await begin(connection, wish), wish, hearing)
+            self.filler = Filler(connection, known or await begin_backfill(connection, request), request, hearing)
             await self._fill(self.filler, estimate)
             return self.filler.backfill
 
@@ -96,9 +99,9 @@ class _Doing:
             await filler.run(chunk=self.options["chunk"], rate=self.options["rate"], tell=tell)
 
 
-def _question(wish: Wish, estimate: int, audience: Audience, known: Backfill | None) -> str:
+def _question(request: BackfillRequest, estimate: int, audience: Audience, known: Backfill | None) -> str:
     whom = ", ".join(handler.name for handler in audience.handlers)
-    which = f" where {wish.condition}" if wish.condition else ""
+    which = f" where {request.condition}" if request.condition else ""
     if known is not None:
         return f"Go on with the backfill of {known.topic}{which} by {known.by}, {known.passed} rows done, for {whom}?"
-    return f"Append a snapshot event for each of about {estimate} rows of {wish.table.topic}{which}, for {whom}?"
+    return f"Append a snapshot event for each of about {estimate} rows of {request.table.topic}{which}, for {whom}?"

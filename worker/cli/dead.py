@@ -15,9 +15,9 @@ from worker.commands.output import print_json, print_table, printable
 from worker.commands.session import check_known, confirm, connected, load_handlers, operator
 from worker.errors import Overtaken, UsageError
 from worker.operate import dead as events
-from worker.operate.audit import Person, last
-from worker.operate.dead import Choice, Dead, Group
-from worker.operate.dead_event import Examined, examine
+from worker.operate.audit import Actor, last
+from worker.operate.dead import Dead, DeadFilter, Group
+from worker.operate.dead_event import Examined, examine_dead
 from worker.postgres.database import Connection
 
 ID = click.IntRange(min=1, max=2**63 - 1)
@@ -65,7 +65,7 @@ def list_(handler: str | None, as_json: bool) -> None:
 @_json
 def show(event_id: int, handler: str | None, as_json: bool) -> None:
     """Show a dead event: what changed, its last failure, the row as it is now, and the events that wait behind it."""
-    examined = asyncio.run(_show(Choice(event_id, handler)))
+    examined = asyncio.run(_show(DeadFilter(event_id, handler)))
     if as_json:
         print_json(asdict(examined))
     else:
@@ -92,11 +92,11 @@ def retry(
     as_json: bool,
 ) -> int:
     """Make dead events due at once, with all their attempts again. Those that wait behind them follow in order."""
-    person = Person(operator(), reason)
+    actor = Actor(operator(), reason)
     choice = _choice(event_id, handler, matching, everything=everything)
 
     async def act(connection: Connection, chosen: Sequence[Dead]) -> list[Dead]:
-        return await events.retry(connection, chosen, person, rate=rate)
+        return await events.retry(connection, chosen, actor, rate=rate)
 
     return asyncio.run(_act("retry", "retried", choice, act, yes=yes, as_json=as_json))
 
@@ -119,16 +119,16 @@ def skip(
     as_json: bool,
 ) -> int:
     """Drop dead events for good; what waits behind them comes next. It is kept who skipped them, and why."""
-    person = Person(operator(), reason)
+    actor = Actor(operator(), reason)
     choice = _choice(event_id, handler, matching, everything=everything)
 
     async def act(connection: Connection, chosen: Sequence[Dead]) -> list[Dead]:
-        return await events.skip(connection, chosen, person)
+        return await events.skip(connection, chosen, actor)
 
     return asyncio.run(_act("skip", "skipped", choice, act, yes=yes, as_json=as_json))
 
 
-def _choice(event_id: int | None, handler: str | None, matching: str | None, *, everything: bool) -> Choice:
+def _choice(event_id: int | None, handler: str | None, matching: str | None, *, everything: bool) -> DeadFilter:
     """Raises UsageError for none and for too many: nobody shall retry more than was meant."""
     if everything and (event_id, handler, matching) != (None, None, None):
         raise UsageError("--all is for all dead events: leave out the others, or --all")
@@ -138,7 +138,7 @@ def _choice(event_id: int | None, handler: str | None, matching: str | None, *, 
         raise UsageError("--matching is empty: it would be all of them")
     if not everything and (event_id, handler, matching) == (None, None, None):
         raise UsageError("say which: an event's id, --handler, --matching or --all; `hearken dead list` has them")
-    return Choice(event_id, handler, matching)
+    return DeadFilter(event_id, handler, matching)
 
 
 async def _list(handler: str | None) -> list[Group]:
@@ -149,19 +149,19 @@ async def _list(handler: str | None) -> list[Group]:
         return await events.group(connection, handler)
 
 
-async def _show(choice: Choice) -> Examined:
+async def _show(choice: DeadFilter) -> Examined:
     registry = load_handlers()
     async with connected(registry, "dead") as connection:
         if choice.handler is not None:
             await check_known(connection, registry, choice.handler)
         (one,) = await _choose(connection, choice)
-        examined = await examine(connection, one, registry.handlers)
+        examined = await examine_dead(connection, one, registry.handlers)
     if examined is None:
         raise Overtaken(f"event {one.event_id} of {one.handler} is dead no more")
     return examined
 
 
-async def _act(verb: str, done: str, choice: Choice, act: Act, *, yes: bool, as_json: bool) -> int:
+async def _act(verb: str, done: str, choice: DeadFilter, act: Act, *, yes: bool, as_json: bool) -> int:
     registry = load_handlers()
     async with connected(registry, "dead", patient=True) as connection:
         if choice.handler is not None:
@@ -183,9 +183,9 @@ async def _act(verb: str, done: str, choice: Choice, act: Act, *, yes: bool, as_
     return 0 if acted else NEGATIVE
 
 
-async def _choose(connection: Connection, choice: Choice) -> list[Dead]:
+async def _choose(connection: Connection, choice: DeadFilter) -> list[Dead]:
     """Raises UsageError for an id that is not dead, or dead for several handlers; Overtaken when it was."""
-    chosen = await events.choose(connection, choice)
+    chosen = await events.find_dead(connection, choice)
     if choice.event_id is not None and len(chosen) != 1:
         event = f"event {choice.event_id}"
         if chosen:

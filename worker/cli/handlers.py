@@ -12,9 +12,9 @@ from worker.commands.output import print_json
 from worker.commands.session import check_known, confirm, connected, load_handlers, operator
 from worker.deliver.brake import Seen
 from worker.errors import UsageError
-from worker.operate import forgetting, handlers
-from worker.operate.audit import Person
-from worker.operate.forgetting import Kept
+from worker.operate import handlers
+from worker.operate.audit import Actor
+from worker.operate.handlers import Kept
 
 
 @click.command(short_help="Let a handler wait.")
@@ -24,7 +24,7 @@ from worker.operate.forgetting import Kept
 def pause(handler: str, reason: str, as_json: bool) -> None:
     """Let a handler wait, in every worker. What it is doing now ends first; its events wait in the log."""
     by = operator()
-    asyncio.run(_pause(handler, Person(by, reason)))
+    asyncio.run(_pause(handler, Actor(by, reason)))
     if as_json:
         print_json({"handler": handler, "paused": True, "by": by, "reason": reason})
     else:
@@ -42,7 +42,7 @@ def resume(handler: str, confirmed: bool, reason: str | None, as_json: bool) -> 
     One that the brake has stopped goes on with --confirm only: it then does what it was stopped from doing, for the
     rows as they are by then. What came after that is judged anew.
     """
-    was_paused, seen = asyncio.run(_resume(handler, Person(operator(), reason), confirmed=confirmed))
+    was_paused, seen = asyncio.run(_resume(handler, Actor(operator(), reason), confirmed=confirmed))
     if as_json:
         confirmation = None if seen is None else asdict(seen)
         print_json({"handler": handler, "paused": False, "was_paused": was_paused, "confirmed": confirmation})
@@ -69,20 +69,20 @@ def forget(handler: str, yes: bool, as_json: bool) -> None:
         click.echo(f"{handler} is forgotten; `hearken migrate` drops the triggers nobody needs any more", err=True)
 
 
-async def _pause(handler: str, person: Person) -> None:
+async def _pause(handler: str, actor: Actor) -> None:
     registry = load_handlers()
     async with connected(registry, "pause") as connection:
         await check_known(connection, registry, handler)
-        await handlers.pause(connection, handler, person)
+        await handlers.pause(connection, handler, actor)
 
 
-async def _resume(handler: str, person: Person, *, confirmed: bool) -> tuple[bool, Seen | None]:
+async def _resume(handler: str, actor: Actor, *, confirmed: bool) -> tuple[bool, Seen | None]:
     registry = load_handlers()
     async with connected(registry, "resume") as connection:
         await check_known(connection, registry, handler)
         if confirmed:
-            return True, await handlers.confirm(connection, handler, person)
-        return await handlers.resume(connection, handler, person), None
+            return True, await handlers.confirm_brake(connection, handler, actor)
+        return await handlers.resume(connection, handler, actor), None
 
 
 async def _forget(handler: str, *, yes: bool) -> Kept:
@@ -90,9 +90,9 @@ async def _forget(handler: str, *, yes: bool) -> Kept:
     async with connected(registry, "forget") as connection:
         if handler in registry.every_handler:
             raise UsageError(f"handler {handler} is still declared: take it out of the code first")
-        kept = await forgetting.look(connection, handler)
+        kept = await handlers.count_kept(connection, handler)
         if not (kept.cursors or kept.parked):
             raise UsageError(f"no such handler in the database: {handler}")
         confirm(f"Forget {handler}, with its cursor and {kept.parked} parked events ({kept.dead} dead)?", yes=yes)
-        await forgetting.forget(connection, handler, Person(operator()))
+        await handlers.forget(connection, handler, Actor(operator()))
     return kept

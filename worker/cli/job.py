@@ -11,7 +11,7 @@ from functools import partial
 import click
 from pydantic import ValidationError
 
-from worker.cli.runs import tell
+from worker.cli.runs import print_runs
 from worker.commands.failures import NEGATIVE
 from worker.commands.output import print_json
 from worker.commands.progress_bar import progress
@@ -20,9 +20,9 @@ from worker.declare.handler import Handler
 from worker.declare.registry import Registry
 from worker.deliver.runs import Run, find_run
 from worker.errors import AlreadyRunning, UsageError
-from worker.operate.audit import said
+from worker.operate.audit import Actor
 from worker.postgres.database import Connection
-from worker.sources.requests import ask, ask_tick, problems, sound, wait_for
+from worker.sources.requests import append_manual_tick, append_request, problems, sound, wait_for
 
 
 @click.command(short_help="Ask an endpoint, or let a schedule be due.")
@@ -41,7 +41,7 @@ def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool
     if as_json:
         print_json(asdict(run))
     elif wait:
-        tell(run)
+        print_runs(run)
     else:
         click.echo(f"run {run.event_id}: `hearken runs {run.event_id}` tells its outcome")
     return NEGATIVE if run.state == "dead" else 0
@@ -52,7 +52,7 @@ async def _run(name: str, body: str | None, reason: str | None, *, force: bool, 
     handler = _named(registry, name)
     document = _sound(handler, body)
     async with connected(registry, "job") as connection:
-        event_id = await _ask(connection, handler, document, said(operator(), reason), force=force)
+        event_id = await _ask(connection, handler, document, Actor(operator(), reason).note, force=force)
         if wait:
             click.echo(f"run {event_id}: waiting; Ctrl-C leaves it to the workers", err=True)
         look = partial(find_run, connection, event_id)
@@ -64,10 +64,10 @@ async def _run(name: str, body: str | None, reason: str | None, *, force: bool, 
 
 async def _ask(connection: Connection, handler: Handler, document: str, note: Mapping[str, str], *, force: bool) -> int:
     if handler.endpoint is None:
-        return await ask_tick(connection, handler, note=note)
+        return await append_manual_tick(connection, handler, note=note)
     alone = handler.endpoint.alone and not force
     try:
-        return await ask(connection, handler, document, source="cli", alone=alone, note=note)
+        return await append_request(connection, handler, document, source="cli", alone=alone, note=note)
     except AlreadyRunning as error:
         raise AlreadyRunning(error.event_id, f"{error}, or ask again with --force") from None
 

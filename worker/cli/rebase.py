@@ -8,7 +8,7 @@ import click
 
 from worker.commands.output import print_json
 from worker.commands.session import confirm, connected, load_handlers, operator
-from worker.operate.audit import Person
+from worker.operate.audit import Actor
 from worker.operate.rebase import Rebased, foreign_cursors
 from worker.operate.rebase import rebase as take_over
 
@@ -42,4 +42,4 @@ async def _rebase(*, yes: bool) -> Rebased:
                 " one no longer in use, or do both lead to different outside systems?",
                 yes=yes,
             )
-        return await take_over(connection, Person(operator()))
+        return await take_over(connection, Actor(operator()))

@@ -10,14 +10,15 @@ from typing import Any
 import click
 import psycopg
 
-from worker.commands.failures import NEGATIVE, explain
+from worker.commands.failures import NEGATIVE, describe_failure
 from worker.commands.output import fields, print_json, print_table, printable
 from worker.commands.progress_bar import progress
 from worker.commands.session import load_handlers, operator, serving
 from worker.declare.reconciler import Drift
 from worker.deliver.context import Context
 from worker.errors import HearkenError, UsageError
-from worker.operate.reconcile import Mending, Reconciled, find_reconciler, reconcile
+from worker.operate.audit import Actor
+from worker.operate.reconcile import Reconciled, find_reconciler, reconcile
 
 EVERY = 60.0
 
@@ -52,8 +53,8 @@ def reconcile_command(
         _list(sorted(registry.reconcilers), as_json=as_json)
         return 0
     find_reconciler(system, registry)
-    mending = Mending(operator(), rate, reason) if apply else None
-    return asyncio.run(_reconcile(system, mending, watch, as_json=as_json))
+    actor = Actor(operator(), reason) if apply else None
+    return asyncio.run(_reconcile(system, actor, rate, watch, as_json=as_json))
 
 
 def _list(names: Sequence[str], *, as_json: bool) -> None:
@@ -63,16 +64,16 @@ def _list(names: Sequence[str], *, as_json: bool) -> None:
         click.echo(name)
 
 
-async def _reconcile(name: str, mending: Mending | None, watch: float | None, *, as_json: bool) -> int:
+async def _reconcile(name: str, actor: Actor | None, rate: float | None, watch: float | None, *, as_json: bool) -> int:
     registry = load_handlers()
     topic = registry.handlers[find_reconciler(name, registry).handler].topic
     async with serving(registry, "reconcile", [topic]) as services:
         ctx = Context("reconcile", services)
         while True:
             try:
-                code = await _once(name, ctx, mending, as_json=as_json)
+                code = await _once(name, ctx, actor, rate, as_json=as_json)
             except (HearkenError, psycopg.OperationalError) as error:
-                failure = explain(error)
+                failure = describe_failure(error)
                 if watch is None or failure is None:
                     raise
                 click.echo(f"hearken: {failure.message}", err=True)
@@ -81,15 +82,15 @@ async def _reconcile(name: str, mending: Mending | None, watch: float | None, *,
             await asyncio.sleep(watch)
 
 
-async def _once(name: str, ctx: Context, mending: Mending | None, *, as_json: bool) -> int:
+async def _once(name: str, ctx: Context, actor: Actor | None, rate: float | None, *, as_json: bool) -> int:
     with progress(f"reconcile {name}") as tell:
         tell(0, None, "comparing")
-        found = await reconcile(name, ctx, mending=mending)
+        found = await reconcile(name, ctx, mend=actor, rate=rate)
     if as_json:
         print_json(_facts(found))
     else:
-        _say(found, mended=mending is not None)
-    return NEGATIVE if (found.left if mending else found.drift) else 0
+        _say(found, mended=actor is not None)
+    return NEGATIVE if (found.left if actor else found.drift) else 0
 
 
 def _facts(found: Reconciled) -> dict[str, Any]:

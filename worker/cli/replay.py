@@ -14,16 +14,17 @@ from worker.cli import INTERRUPTED
 from worker.cli.events import OPS
 from worker.cli.render.preview import show_previews
 from worker.cli.render.replay import Told
-from worker.cli.selection import Selection, choose
+from worker.cli.selection import SelectionOptions, select_events
 from worker.commands.failures import NEGATIVE
 from worker.commands.output import print_table, printable
 from worker.commands.progress_bar import progress
 from worker.commands.session import confirm, connected, load_handlers, operator
 from worker.declare.registry import Registry
 from worker.errors import UsageError
-from worker.operate.replay import Reason, Run, begin, find_unfinished, refuse_unheard, resume
-from worker.operate.selection import Chosen, Count, count_chosen, read_chosen, take_snapshot
-from worker.operate.throttle import Pace, append_all
+from worker.operate.audit import Actor
+from worker.operate.replay import Replay, begin_replay, find_unfinished, refuse_unheard, resume_replay
+from worker.operate.selection import SelectedEvent, SelectionCount, count_selected, read_selected, take_snapshot
+from worker.operate.throttle import Throttle, append_all
 from worker.postgres.database import Connection
 
 ID = click.IntRange(min=1, max=2**63 - 1)
@@ -90,20 +91,20 @@ def replay(
     with the last. Ctrl-C stops between two chunks, exit code 130. Broken off in whatever way, the same command within
     an hour goes on where it was, or --run at any time: no event is left out, none is appended twice.
     """
-    asked = Selection(event_ids, topic, key, op, since, until, handlers, dead)
+    asked = SelectionOptions(event_ids, topic, key, op, since, until, handlers, dead)
     orders = Orders(reason, rate, run, afresh, dry_run, yes, as_json)
     if run is None:
         asked.check()
-    elif asked != Selection() or reason or afresh:
+    elif asked != SelectionOptions() or reason or afresh:
         raise UsageError("--run goes on with what was chosen then: leave the other choices out")
     return asyncio.run(_replay(asked, orders))
 
 
-async def _replay(asked: Selection, orders: Orders) -> int:
+async def _replay(asked: SelectionOptions, orders: Orders) -> int:
     registry = load_handlers()
     async with connected(registry, "replay", patient=True) as connection:
         run = await _find_run(connection, registry, asked, orders)
-        count = await count_chosen(connection, run.choice, after=run.after)
+        count = await count_selected(connection, run.choice, after=run.after)
         if not run.id and ((asked.ids and not asked.dead) or (count.events and run.choice.named)):
             refuse_unheard(run.choice, count)
         told = Told(run, count, as_json=orders.as_json)
@@ -112,21 +113,21 @@ async def _replay(asked: Selection, orders: Orders) -> int:
         if orders.dry_run:
             return await show_previews(registry, await _newest(connection, run), as_json=orders.as_json)
         if sys.stdin.isatty() or (orders.yes and not orders.as_json):  # where nobody can be asked it fails in one line
-            _show(count, await read_chosen(connection, run.choice, after=run.after, limit=SAMPLE))
+            _show(count, await read_selected(connection, run.choice, after=run.after, limit=SAMPLE))
         whom = ", ".join(name for name, events in count.handlers.items() if events)
         go = "Go on to replay" if run.id else "Replay"
         confirm(f"{go} {count.events:,} {'event' if count.events == 1 else 'events'} for {whom}?", yes=orders.yes)
         if not run.id:
             choice = replace(run.choice, last=count.last)
-            run = told.run = await begin(connection, choice, run.reason, asked.words)
+            run = told.run = await begin_replay(connection, choice, run.actor, asked.words)
         return await _append(connection, run, count, told, orders)
 
 
-async def _newest(connection: Connection, run: Run) -> dict[str, dict[str, list[int]]]:
+async def _newest(connection: Connection, run: Replay) -> dict[str, dict[str, list[int]]]:
     """For each handler that hears any of the events, by topic, the newest one of each key that it hears."""
     newest: dict[str, dict[str, dict[str | None, int]]] = {}
     after = run.after
-    while page := await read_chosen(connection, run.choice, after=after):
+    while page := await read_selected(connection, run.choice, after=after):
         for event in page:
             for name in event.heard:
                 newest.setdefault(name, {}).setdefault(event.topic, {})[event.key] = event.id
@@ -134,20 +135,20 @@ async def _newest(connection: Connection, run: Run) -> dict[str, dict[str, list[
     return {name: {topic: sorted(ids.values()) for topic, ids in of_it.items()} for name, of_it in newest.items()}
 
 
-async def _find_run(connection: Connection, registry: Registry, asked: Selection, orders: Orders) -> Run:
+async def _find_run(connection: Connection, registry: Registry, asked: SelectionOptions, orders: Orders) -> Replay:
     """The run to go on with; else what will be one (id 0), once it is confirmed."""
     if orders.run is not None:
-        run = await resume(connection, registry.handlers, orders.run)
+        run = await resume_replay(connection, registry.handlers, orders.run)
         await take_snapshot(connection)
         return run
-    choice = await choose(connection, registry, asked)
+    choice = await select_events(connection, registry, asked)
     if not orders.afresh and (found := await find_unfinished(connection, registry.handlers, asked.words)):
         click.echo(f"this goes on with replay {found.id}, which was broken off (--afresh begins anew)", err=True)
         return found
-    return Run(0, choice, Reason(operator(), orders.reason))
+    return Replay(0, choice, Actor(operator(), orders.reason))
 
 
-def _show(count: Count, sample: Sequence[Chosen]) -> None:
+def _show(count: SelectionCount, sample: Sequence[SelectedEvent]) -> None:
     """What is about to be appended, on standard error."""
     rows = [
         (e.id, f"{e.at:%Y-%m-%d %H:%M:%S}", e.op, e.topic, e.key and printable(e.key), ", ".join(e.heard))
@@ -158,7 +159,7 @@ def _show(count: Count, sample: Sequence[Chosen]) -> None:
         click.echo(f"… and {count.events - len(sample):,} more", err=True)
 
 
-async def _append(connection: Connection, run: Run, count: Count, told: Told, orders: Orders) -> int:
+async def _append(connection: Connection, run: Replay, count: SelectionCount, told: Told, orders: Orders) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -172,7 +173,7 @@ async def _append(connection: Connection, run: Run, count: Count, told: Told, or
     heard = [handler for handler in run.choice.handlers if count.handlers[handler.name]]
     with progress(f"replay {run.id}") as tell:
         told.begins()
-        pace = Pace(connection, heard, orders.rate, stop, lambda names: told.waits(names, tell))
+        pace = Throttle(connection, heard, orders.rate, stop, lambda names: told.waits(names, tell))
         async for chunk in append_all(run, pace):
             told.appended(chunk)
             tell(told.events, count.events, None)

@@ -32,7 +32,7 @@ def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> int:
         documents = [asdict(one) for one in found]
         print_json(documents[0] if run is not None and documents else documents)
     elif run is not None and found:
-        tell(found[0])
+        print_runs(found[0])
     elif found:
         print_table(HEADINGS, [_row(one) for one in found])
     else:
@@ -53,7 +53,7 @@ async def _read(run: int | None, topic: str | None, limit: int) -> list[Run]:
     return [] if found is None else [found]
 
 
-def tell(run: Run) -> None:
+def print_runs(run: Run) -> None:
     """Everything about one run, a line each."""
     print_table(HEADINGS, [_row(run)])
     if run.result is not None:

@@ -15,12 +15,12 @@ from worker.errors import UsageError
 from worker.operate.events import Filter, find_events, known_topics
 from worker.operate.keys import read_key
 from worker.operate.replay import choose_audience
-from worker.operate.selection import Choice, take_snapshot
+from worker.operate.selection import Selection, take_snapshot
 from worker.postgres.database import Connection
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectionOptions:
     """The options as they were given."""
 
     ids: Sequence[int] = ()
@@ -39,7 +39,7 @@ class Selection:
 
     def check(self) -> None:
         """Raises UsageError for what can be seen without a database."""
-        if self == Selection():
+        if self == SelectionOptions():
             raise UsageError(
                 "say which events: their ids, or --topic, --key, --op, --since, --until, --handler or --dead"
             )
@@ -56,7 +56,7 @@ class Selection:
         return Filter(topics, sorted(set(self.ids)) or None, self.key, self.op, since, until)
 
 
-async def choose(connection: Connection, registry: Registry, asked: Selection) -> Choice:
+async def select_events(connection: Connection, registry: Registry, asked: SelectionOptions) -> Selection:
     """The events that were asked for, as they are in the log now.
 
     Raises UsageError for what is unknown: an event, a topic, a handler, or one that does not hear the topic.
@@ -72,7 +72,7 @@ async def choose(connection: Connection, registry: Registry, asked: Selection) -
     if wanted.key is not None:
         wanted = replace(wanted, key=await _key(connection, wanted))
     snapshot = await take_snapshot(connection)
-    return Choice(wanted, audience.handlers, audience.named, asked.dead, snapshot)
+    return Selection(wanted, audience.handlers, audience.named, asked.dead, snapshot)
 
 
 async def _topics_of(connection: Connection, wanted: Filter) -> list[str]:

@@ -21,7 +21,7 @@ class Failure:
     code: int
 
 
-def explain(error: Exception) -> Failure | None:
+def describe_failure(error: Exception) -> Failure | None:
     """What to say of an expected failure; None for any other, which is a fault of ours and deserves its traceback."""
     if isinstance(error, (UsageError, ConfigurationError, DeclarationError)):
         return Failure(str(error), WRONG)

@@ -29,7 +29,9 @@ from worker.settings import HandlersSetting, Settings, read_settings
 from worker.telemetry import logs
 
 # For what may take long, and waits for another that is at it; for a table's lock each waits a few seconds only.
-PATIENCE: LiteralString = "select set_config('statement_timeout', '0', false), set_config('lock_timeout', '1h', false)"
+NO_TIMEOUTS: LiteralString = (
+    "select set_config('statement_timeout', '0', false), set_config('lock_timeout', '1h', false)"
+)
 
 
 def load_handlers() -> Registry:
@@ -61,7 +63,7 @@ async def connected(declared: Registry, purpose: str, *, patient: bool = False) 
     try:
         if patient:
             connection.call_timeout = math.inf
-            await connection.execute(PATIENCE)
+            await connection.execute(NO_TIMEOUTS)
         yield connection
     finally:
         await connection.close()

@@ -20,7 +20,7 @@ Play = TypeVar("Play", bound=Callable[..., Awaitable[None]])
 Command = TypeVar("Command")
 
 Factory = Callable[..., AsyncIterator[Any]]
-Check = Callable[..., Awaitable[str]]
+ReadinessFunction = Callable[..., Awaitable[str]]
 StandInFactory = Callable[..., AsyncIterator[dict[str, str]]]
 
 
@@ -38,7 +38,7 @@ class Readiness:
 
     name: str
     resource: Factory
-    check: Check
+    check: ReadinessFunction
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Diagnosis:
 
     name: str
     settings: type[Any]
-    check: Check
+    check: ReadinessFunction
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,19 @@ class Extensions:
         self.resources.append(Resource(factory, settings))
         return factory
 
-    def readiness(self, name: str, resource: Factory) -> Callable[[Check], Check]:
+    def readiness(self, name: str, resource: Factory) -> Callable[[ReadinessFunction], ReadinessFunction]:
         """Declare a readiness check named `name` that is given the value of `resource`."""
 
-        def declare(check: Check) -> Check:
+        def declare(check: ReadinessFunction) -> ReadinessFunction:
             self.checks.append(Readiness(name, resource, check))
             return check
 
         return declare
 
-    def diagnosis(self, name: str, settings: type[BaseSettings]) -> Callable[[Check], Check]:
+    def diagnosis(self, name: str, settings: type[BaseSettings]) -> Callable[[ReadinessFunction], ReadinessFunction]:
         """Declare what `hearken doctor` asks of a system, with settings that a resource of it has too."""
 
-        def declare(check: Check) -> Check:
+        def declare(check: ReadinessFunction) -> ReadinessFunction:
             self.diagnoses.append(Diagnosis(name, settings, check))
             return check
 

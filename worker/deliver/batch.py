@@ -16,7 +16,7 @@ from worker.deliver.call import Deadline, Delivery, run_external, run_transactio
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
 from worker.deliver.parked import Parking
-from worker.deliver.report import Report, tell
+from worker.deliver.report import Report, report_batch
 from worker.deliver.settle import fold, run_ends, settle
 from worker.log import cursors, reader
 from worker.log.cursors import Claim
@@ -86,7 +86,7 @@ class BatchRunner:
         """Tell what the last batch came to, now that it is committed."""
         report, self._report = self._report, None
         if report is not None:
-            tell(report, self._handler, self._metrics)
+            report_batch(report, self._handler, self._metrics)
 
     def _limit(self) -> int:
         if self._handler.schedule is not None and self._handler.fold:
@@ -108,8 +108,8 @@ class BatchRunner:
         batch = await reader.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
         if batch is None:
             return Done(0, more=False)
-        if seen := await brake.judge(connection, self._handler, batch, self._settings.brake_max):
-            await brake.stop(connection, self._handler.name, batch, seen)
+        if seen := await brake.judge_window(connection, self._handler, batch, self._settings.brake_max):
+            await brake.stop_handler(connection, self._handler.name, batch, seen)
             return Done(0, more=False, braked=seen)
         changes = fold(batch.changes) if self._handler.fold else batch.changes
         behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []
@@ -145,7 +145,7 @@ class BatchRunner:
     async def _settle_runs(self, connection: Connection, report: Report) -> None:
         """Of ticks and requests it is kept what became of them."""
         if not self._handler.is_table:
-            await runs.settle(connection, run_ends(report.deliveries, report.settlement), fold=self._handler.fold)
+            await runs.settle_runs(connection, run_ends(report.deliveries, report.settlement), fold=self._handler.fold)
 
     async def _call(self, connection: Connection, changes: Sequence[Change]) -> list[Delivery]:
         if self._handler.transactional:

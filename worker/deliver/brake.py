@@ -123,7 +123,7 @@ class Seen:
         return f"{' and '.join(parts)} in one window" + ("" if self.truncated else f", {reason}")
 
 
-async def judge(connection: AsyncConnection[Any], handler: Handler, batch: Batch, most: int) -> Seen | None:
+async def judge_window(connection: AsyncConnection[Any], handler: Handler, batch: Batch, most: int) -> Seen | None:
     """What the window that this batch opens holds too much of; None when the handler may go on.
 
     Raises NotAllowed when the role may not count the table's rows.
@@ -139,7 +139,7 @@ async def judge(connection: AsyncConnection[Any], handler: Handler, batch: Batch
     return seen
 
 
-async def stop(connection: AsyncConnection[Any], handler: str, batch: Batch, seen: Seen) -> None:
+async def stop_handler(connection: AsyncConnection[Any], handler: str, batch: Batch, seen: Seen) -> None:
     """Stop the handler before it does anything about the window that the batch opens."""
     assert batch.opened is not None  # noqa: S101  # only such a batch is judged
     about = {**asdict(seen), "handler": handler, "target": batch.opened.target, "reason": f"brake: {seen}"}

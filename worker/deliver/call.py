@@ -154,7 +154,7 @@ async def _run_key(
             return
         current.set((handler.name, (change,)))
         if not handler.is_table:
-            await runs.begin(services.database, change)
+            await runs.begin_run(services.database, change)
         started_at = time.time()
         ended = await attempt(handler, partial(handler.function, change, context))
         yield _delivered(change, ended, started_at)

@@ -18,7 +18,7 @@ from worker.declare.handler import Handler
 from worker.deliver.batch import BatchRunner
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
-from worker.deliver.report import tell_braked
+from worker.deliver.report import report_braked
 from worker.doorbell.bell import Doorbell
 from worker.errors import NotMigrated
 from worker.log import cursors, reader
@@ -52,7 +52,7 @@ class Turn(Enum):
 
 
 @dataclass
-class Progress:
+class ConsumerProgress:
     """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds.
 
     `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
@@ -84,7 +84,7 @@ class Consumer:
         self.handler = handler
         self.shard = shard
         self.circuit = Circuit()
-        self.progress = Progress()
+        self.progress = ConsumerProgress()
         self._services = services
         self._doorbell = doorbell
         self._metrics = metrics.of(handler.name)
@@ -148,7 +148,7 @@ class Consumer:
             self._parked = claim.has_parked
             done = await self._runner.run(connection, claim)
         if done.braked is not None:
-            tell_braked(self.handler, done.braked)
+            report_braked(self.handler, done.braked)
             return Turn.PAUSED
         self._runner.report()
         self._restless = self._restless and done.events >= BUSY

@@ -134,7 +134,7 @@ class Context:
         """Record one write to an outside system; see `effects`. Raises DeclarationError in a preview."""
         if self._plan is not None:
             raise DeclarationError(f"handler {self.handler!r} begins {step!r} in a preview: ask ctx.planning before")
-        return effects.record(self.services.database, self.handler, change, step, params, self._claim)
+        return effects.record_effect(self.services.database, self.handler, change, step, params, self._claim)
 
     async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
         """Say how far the run of a tick or request is, for whoever watches; kept at most twice a second."""

@@ -71,7 +71,7 @@ def base_of(handler: str, change: Change, step: str, parameters: Mapping[str, An
 
 
 @asynccontextmanager
-async def record(
+async def record_effect(
     database: Database, handler: str, change: Change, step: str, parameters: Mapping[str, Any], claim: Connection | None
 ) -> AsyncIterator[Effect]:
     """Record one effect around the call that makes it.

@@ -27,7 +27,7 @@ class Report:
     held: int = 0
 
 
-def tell(report: Report, handler: Handler, metrics: HandlerMetrics) -> None:
+def report_batch(report: Report, handler: Handler, metrics: HandlerMetrics) -> None:
     """Count everything, and write a line for each event that did not simply succeed."""
     _count(report, metrics)
     for delivery in report.settlement.skipped:
@@ -37,7 +37,7 @@ def tell(report: Report, handler: Handler, metrics: HandlerMetrics) -> None:
             _say_parked(handler, parking)
 
 
-def tell_braked(handler: Handler, seen: Seen) -> None:
+def report_braked(handler: Handler, seen: Seen) -> None:
     """Say that the brake has stopped the handler, and what a person can do."""
     logger.error(
         "braked, with nothing done",

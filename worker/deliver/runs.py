@@ -89,7 +89,7 @@ class RunEnd:
     reason: str | None
 
 
-async def begin(database: Database, change: Change) -> None:
+async def begin_run(database: Database, change: Change) -> None:
     """Say that the run of this event is under way."""
     row = {"event_id": change.id, "topic": change.topic, "source": _source(change), "attempt": change.attempt}
     async with database.connection() as connection:
@@ -102,7 +102,7 @@ async def tell_progress(database: Database, event_id: int, progress: dict[str, A
         await connection.execute(PROGRESS, (json.dumps(progress), event_id))
 
 
-async def settle(connection: AsyncConnection[Any], ends: Sequence[RunEnd], *, fold: bool) -> None:
+async def settle_runs(connection: AsyncConnection[Any], ends: Sequence[RunEnd], *, fold: bool) -> None:
     """Write down what became of the runs of a batch, in its transaction."""
     if not ends:
         return

@@ -14,7 +14,7 @@ from worker.declare.registry import Registry
 from worker.dev import story
 from worker.dev.demo import DemoFailed, Stage
 from worker.dev.running import Running, running
-from worker.observe.checks import Answer
+from worker.observe.checks import CheckResult
 
 
 async def play_all(registry: Registry, *, deadline: float = 60.0) -> None:
@@ -43,7 +43,7 @@ async def _play(registry: Registry, name: str, world: Running, deadline: float) 
         await connection.close()
 
 
-def _require(answers: list[Answer]) -> None:
+def _require(answers: list[CheckResult]) -> None:
     for answer in answers:
         if not answer.ok:
             raise DemoFailed(f"{answer.name} is not ready: {answer.text}")

@@ -16,7 +16,7 @@ from worker.declare.registry import Registry
 from worker.dev.ports import is_taken
 from worker.dev.surroundings import Surroundings, surroundings
 from worker.install.migrate import migrate
-from worker.observe.checks import Answer
+from worker.observe.checks import CheckResult
 from worker.postgres.database import Database
 from worker.settings import Settings
 from worker.telemetry import logs
@@ -44,7 +44,7 @@ class Running:
             task.cancel()
             await asyncio.wait([task])
 
-    async def checks(self) -> list[Answer]:
+    async def checks(self) -> list[CheckResult]:
         """What the readiness checks of the outside systems say."""
         declared = {readiness.name for readiness in self.app.registry.checks}
         return [answer for answer in await self.app.health.answers() if answer.name in declared]

@@ -6,7 +6,7 @@ from typing import LiteralString
 
 from worker.doctor.finding import Finding, fine, judged
 from worker.doctor.patient import Patient
-from worker.observe.canary import PATIENCE
+from worker.observe.canary import RETURN_WITHIN
 
 # A row without a worker is what one has left that was killed.
 BEATS: LiteralString = """
@@ -20,10 +20,10 @@ order by c.worker
 """
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_canary(patient: Patient) -> list[Finding]:
     """Of the workers that are connected."""
     beats = await patient.rows(BEATS)
-    silent = [beat for beat in beats if not beat["returned"] and beat["age"] > PATIENCE]
+    silent = [beat for beat in beats if not beat["returned"] and beat["age"] > RETURN_WITHIN]
     if not beats:
         return [fine("canary", "no worker is connected that has sent a beat yet")]
     slowest = max((beat["took"] for beat in beats if beat["returned"]), default=0.0)

@@ -14,7 +14,7 @@ TOLERANCE = 2.0
 NOW: LiteralString = "select extract(epoch from clock_timestamp())::float8 as now"
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_clock(patient: Patient) -> list[Finding]:
     """Compare them in the middle of a question's time."""
     before = time.time()
     theirs = (await patient.row(NOW))["now"]

@@ -11,7 +11,7 @@ from worker.errors import ConfigurationError
 from worker.settings import Settings, read_settings
 
 
-def look(registry: Registry) -> list[Finding]:
+def check_configuration(registry: Registry) -> list[Finding]:
     """A line for each setting that is missing, wrong or unknown."""
     classes = settings_classes(registry)
     try:
@@ -28,7 +28,7 @@ def settings_classes(registry: Registry) -> list[type[BaseSettings]]:
     return list(dict.fromkeys([Settings, *of_resources, *(diagnosis.settings for diagnosis in registry.diagnoses)]))
 
 
-def settings_to_look_with() -> Settings | None:
+def settings_for_checks() -> Settings | None:
     """The engine's settings, with the default in place of each that is wrong; None without a right DATABASE_URL."""
     defaults = {str(field.alias): field.default for field in Settings.model_fields.values() if not field.is_required()}
     instead: dict[str, object] = {}

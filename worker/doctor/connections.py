@@ -25,7 +25,7 @@ select current_setting('max_connections')::int as most,
 """
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_connections(patient: Patient) -> list[Finding]:
     """For the workers that are there, or the first one, with the settings as they are here."""
     has = await patient.row(LIMITS)
     per_worker = patient.settings.batches + patient.settings.connections + BESIDE

@@ -24,7 +24,7 @@ class NoDatabase:
         yield
 
 
-async def look(diagnosis: Diagnosis, database: Inspection | NoDatabase) -> list[Finding]:
+async def check_declared(diagnosis: Diagnosis, database: Inspection | NoDatabase) -> list[Finding]:
     """One system's. Raises what its check raises, CheckFailed for what is wrong."""
     try:
         settings = diagnosis.settings()

@@ -35,17 +35,17 @@ from worker.postgres.own_connection import Inspection
 from worker.telemetry.error_line import error_line
 
 # Seconds for one check: longer than it takes to give up connecting.
-PATIENCE = 15.0
+CHECK_WITHIN = 15.0
 # After so many checks in a row for which the connection was lost, the database is away.
 LOSSES = 2
 SLOW = (errors.QueryCanceled, errors.LockNotAvailable)
 UNMIGRATED = (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction, errors.UndefinedColumn)
 
-Look = Callable[[], Awaitable[list[Finding]]]
+CheckFunction = Callable[[], Awaitable[list[Finding]]]
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """A check of the database. `of_code`: it compares with what is declared, and needs that to be known."""
 
     name: str
@@ -54,23 +54,23 @@ class Check:
 
 
 CHECKS = (
-    Check("notifications", notifications.look),
-    Check("rights", rights.look),
-    Check("clock", clock.look),
-    Check("migrations", schema.look, of_code=True),
-    Check("tables", tables.look, of_code=True),
-    Check("triggers", tables.look_at_leftovers, of_code=True),
-    Check("session_replication_role", replication_role.look),
-    Check("handlers", handlers.look, of_code=True),
-    Check("schedules", schedules.look, of_code=True),
-    Check("log", log.look),
-    Check("default partition", log.look_at_default),
-    Check("old partitions", log.look_at_old),
-    Check("transactions", transactions.look),
-    Check("prepared transactions", transactions.look_at_prepared),
-    Check("notification queue", notifications.look_at_queue),
-    Check("connections", connections.look),
-    Check("canary", canary.look),
+    DoctorCheck("notifications", notifications.check_notifications),
+    DoctorCheck("rights", rights.check_privileges),
+    DoctorCheck("clock", clock.check_clock),
+    DoctorCheck("migrations", schema.check_schema, of_code=True),
+    DoctorCheck("tables", tables.check_tables, of_code=True),
+    DoctorCheck("triggers", tables.check_leftovers, of_code=True),
+    DoctorCheck("session_replication_role", replication_role.check_replication_role),
+    DoctorCheck("handlers", handlers.check_handlers, of_code=True),
+    DoctorCheck("schedules", schedules.check_schedules, of_code=True),
+    DoctorCheck("log", log.check_log),
+    DoctorCheck("default partition", log.check_default_partition),
+    DoctorCheck("old partitions", log.check_old_partitions),
+    DoctorCheck("transactions", transactions.check_transactions),
+    DoctorCheck("prepared transactions", transactions.check_prepared),
+    DoctorCheck("notification queue", notifications.check_notification_queue),
+    DoctorCheck("connections", connections.check_connections),
+    DoctorCheck("canary", canary.check_canary),
 )
 
 
@@ -78,9 +78,9 @@ async def examine(load: Callable[[], Registry]) -> AsyncIterator[Finding]:
     """Everything that is found, as it is found. `load` imports what is declared. Never raises."""
     registry, found = _declared(load)
     yield found
-    for finding in configuration.look(registry):
+    for finding in configuration.check_configuration(registry):
         yield finding
-    settings = configuration.settings_to_look_with()
+    settings = configuration.settings_for_checks()
     if settings is None:
         yield wrong("database", "not looked at: DATABASE_URL is missing or wrong")
         async for finding in _of_systems(registry, declared.NoDatabase()):
@@ -108,13 +108,13 @@ def _declared(load: Callable[[], Registry]) -> tuple[Registry, Finding]:
 
 async def _of_systems(registry: Registry, database: Inspection | declared.NoDatabase) -> AsyncIterator[Finding]:
     for diagnosis in registry.diagnoses:
-        for finding in await ask(diagnosis.name, partial(declared.look, diagnosis, database)):
+        for finding in await run_check(diagnosis.name, partial(declared.check_declared, diagnosis, database)):
             yield finding
 
 
 async def _of_database(patient: Patient) -> AsyncIterator[Finding]:
     """All that is asked of the database; once it is away, only what is not known because of that."""
-    reached = await ask("database", partial(reach.look, patient))
+    reached = await run_check("database", partial(reach.check_reach, patient))
     for finding in reached:
         yield finding
     losses = LOSSES if any(finding.state == "problem" for finding in reached) and _lost(patient) else 0
@@ -125,7 +125,7 @@ async def _of_database(patient: Patient) -> AsyncIterator[Finding]:
         elif check.of_code and not patient.loaded:
             yield unknown(check.name, "not looked at: what is declared is not known")
         else:
-            findings = await ask(check.name, partial(check.look, patient))
+            findings = await run_check(check.name, partial(check.look, patient))
             losses = losses + 1 if _lost(patient) else 0
             for finding in findings:
                 yield finding
@@ -137,13 +137,13 @@ def _lost(patient: Patient) -> bool:
     return not patient.inspection.connected
 
 
-async def ask(name: str, look: Look) -> list[Finding]:
+async def run_check(name: str, look: CheckFunction) -> list[Finding]:
     """What one check finds; when it cannot be made, that."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(CHECK_WITHIN):
             return await look()
     except TimeoutError:
-        return [unknown(name, f"no answer within {PATIENCE:g} s")]
+        return [unknown(name, f"no answer within {CHECK_WITHIN:g} s")]
     except HearkenError as error:
         return [wrong(name, error_line(error))]
     except Error as error:

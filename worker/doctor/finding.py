@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # What cannot be looked at is not fine either.
-State = Literal["ok", "problem", "unknown"]
+FindingState = Literal["ok", "problem", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Finding:
     """About `name`: what is fine, or what is wrong and what to do. No secret and no row's values."""
 
     name: str
-    state: State
+    state: FindingState
     text: str
 
 

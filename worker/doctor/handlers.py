@@ -15,7 +15,7 @@ from worker.telemetry.spans import span
 COUNTED = 10_000
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_handlers(patient: Patient) -> list[Finding]:
     """A line for each handler of the code or of the tables; the engine's own only when something is wrong."""
     async with patient.connection() as connection:
         statuses = await read_status(connection, patient.registry.every_handler, most=COUNTED)

@@ -30,7 +30,7 @@ MAKE = (
 )
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_log(patient: Patient) -> list[Finding]:
     """Its size, and the partitions of today and the days to come."""
     size = await patient.row(SIZE)
     async with patient.connection() as connection:
@@ -40,7 +40,7 @@ async def look(patient: Patient) -> list[Finding]:
     return [judged("log", f"{size['partitions']} partitions, {size['size']}", problems)]
 
 
-async def look_at_default(patient: Patient) -> list[Finding]:
+async def check_default_partition(patient: Patient) -> list[Finding]:
     """Events for whose day there was no partition. Those that are there keep their day from getting one."""
     found = await patient.row(STRAYS, (COUNTED,))
     if not found["events"]:
@@ -50,7 +50,7 @@ async def look_at_default(patient: Patient) -> list[Finding]:
     return [wrong("default partition", f"{text}; {MAKE}") if found["lately"] else fine("default partition", text)]
 
 
-async def look_at_old(patient: Patient) -> list[Finding]:
+async def check_old_partitions(patient: Patient) -> list[Finding]:
     """Partitions that should have been dropped, and who is not done with the oldest."""
     days = patient.settings.retention_days
     async with patient.connection() as connection:

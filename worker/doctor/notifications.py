@@ -13,7 +13,7 @@ from worker.doctor.patient import Patient
 from worker.doorbell.listener import NOTIFY
 
 # Seconds in which ours must come back.
-PATIENCE = 2.0
+NOTIFY_WITHIN = 2.0
 # Share of the queue from which on something is wrong: it is emptied whenever every listener has read it.
 # https://www.postgresql.org/docs/current/sql-notify.html
 FULL = 0.1
@@ -21,7 +21,7 @@ FULL = 0.1
 USAGE: LiteralString = "select pg_notification_queue_usage() as share"
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_notifications(patient: Patient) -> list[Finding]:
     """Send one to ourselves, as a worker's listener does."""
     channel = f"hearken_doctor_{secrets.token_hex(4)}"
     loop = asyncio.get_running_loop()
@@ -29,7 +29,7 @@ async def look(patient: Patient) -> list[Finding]:
         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
         sent_at = loop.time()
         await connection.execute(NOTIFY, (channel,))
-        heard = [notify async for notify in connection.notifies(timeout=PATIENCE, stop_after=1)]
+        heard = [notify async for notify in connection.notifies(timeout=NOTIFY_WITHIN, stop_after=1)]
         took = loop.time() - sent_at
         await connection.execute(sql.SQL("unlisten {}").format(sql.Identifier(channel)))
     if heard:
@@ -43,7 +43,7 @@ async def look(patient: Patient) -> list[Finding]:
     ]
 
 
-async def look_at_queue(patient: Patient) -> list[Finding]:
+async def check_notification_queue(patient: Patient) -> list[Finding]:
     """A listener that stays in a transaction lets the queue fill; once it is full, no commit that notifies succeeds."""
     share = float((await patient.row(USAGE))["share"])
     text = f"{share:.0%} of the server's queue is in use"

@@ -14,7 +14,7 @@ select current_setting('server_version') as version, current_user::text as role,
 """
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_reach(patient: Patient) -> list[Finding]:
     """Connect as a worker does, which refuses what cannot work. Raises psycopg.OperationalError, Unsupported."""
     server = await patient.row(SERVER)
     asked_at = asyncio.get_running_loop().time()

@@ -19,7 +19,7 @@ order by whose
 """
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_replication_role(patient: Patient) -> list[Finding]:
     """What a session sets for itself cannot be seen from here."""
     ours = (await patient.row(OURS))["role"]
     problems = [f"{found['whose']} has {found['entry']}" for found in await patient.rows(SET)]

@@ -11,7 +11,7 @@ from worker.install.privileges import require_rights
 MIGRATED: LiteralString = "select to_regnamespace('hearken') is not null as migrated"
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_privileges(patient: Patient) -> list[Finding]:
     """Raises NotAllowed with the GRANT statements that are wanting."""
     if not (await patient.row(MIGRATED))["migrated"]:
         return [unknown("rights", "not known before `hearken migrate`")]

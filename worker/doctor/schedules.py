@@ -8,7 +8,7 @@ from worker.observe.stalls import judge_schedules
 from worker.observe.status import read_status
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_schedules(patient: Patient) -> list[Finding]:
     """Nothing is said where none is declared. Raises CheckFailed with those that are unknown or late."""
     handlers = patient.registry.handlers
     if not any(handler.schedule for handler in handlers.values()):

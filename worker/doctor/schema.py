@@ -7,7 +7,7 @@ from worker.doctor.patient import Patient
 from worker.install import migrations
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_schema(patient: Patient) -> list[Finding]:
     """Raises MigrationError for one that was edited after it was applied."""
     files = migrations.find_migrations(patient.registry.areas)
     async with patient.connection() as connection:

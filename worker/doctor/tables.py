@@ -30,13 +30,13 @@ QUOTED: LiteralString = "select format('%%I.%%I', %s::text, %s::text) as name"
 ENABLED = {"D": "is disabled", "R": "is enabled for replication alone (ENABLE REPLICA)"}
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_tables(patient: Patient) -> list[Finding]:
     """A line for each table that a declared handler watches."""
     topics = sorted({h.topic for h in patient.registry.every_handler.values() if h.is_table})
     return [await _look_at(patient, topic) for topic in topics]
 
 
-async def look_at_leftovers(patient: Patient) -> list[Finding]:
+async def check_leftovers(patient: Patient) -> list[Finding]:
     """Triggers that no handler needs, of the code or of the tables."""
     wanted = {handler.topic for handler in patient.registry.every_handler.values()}
     async with patient.connection() as connection:

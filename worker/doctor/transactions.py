@@ -30,7 +30,7 @@ from pg_catalog.pg_prepared_xacts where database = current_database() order by p
 """
 
 
-async def look(patient: Patient) -> list[Finding]:
+async def check_transactions(patient: Patient) -> list[Finding]:
     """The oldest one, whose it is; and whether others may be hidden."""
     findings = [_judged(row) for row in await patient.rows(OLDEST)]
     hidden = await patient.row(HIDDEN)
@@ -54,7 +54,7 @@ def _judged(row: dict[str, object]) -> Finding:
     )
 
 
-async def look_at_prepared(patient: Patient) -> list[Finding]:
+async def check_prepared(patient: Patient) -> list[Finding]:
     """Prepared transactions outlive their session, and a restart of the server."""
     found = await patient.rows(PREPARED)
     old = [row for row in found if row["age"] >= LONG]

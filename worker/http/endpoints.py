@@ -27,7 +27,7 @@ from worker.errors import AlreadyRunning, KeyTaken, RequestRefused
 from worker.http.openapi import describe
 from worker.operate.handlers import why_paused
 from worker.postgres.database import Database
-from worker.sources.requests import ask, problems, sound, wait_for
+from worker.sources.requests import append_request, problems, sound, wait_for
 
 LONGEST_WAIT = 300.0
 LONGEST_KEY = 255
@@ -38,7 +38,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[web.Request, Handler, Endpoint], Awaitable[web.StreamResponse]]
 
 
-class Routes:
+class Endpoints:
     """The routes of all endpoints. `secret` None: they are off, and say so."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Routes:
         body = await _body(request, endpoint.body)
         try:
             async with self._database.connection() as connection:
-                event_id = await ask(
+                event_id = await append_request(
                     connection, handler, body, source="http", idempotency_key=key, alone=endpoint.alone
                 )
         except KeyTaken as error:
@@ -130,7 +130,7 @@ class Routes:
             run = await self._find(int(number))
         if run is None or run.topic != endpoint.topic:
             raise RequestRefused(404, f"{endpoint.path} has no run of this number")
-        return web.json_response(tell(endpoint, run, await self._why_waiting(handler, run)))
+        return web.json_response(run_document(endpoint, run, await self._why_waiting(handler, run)))
 
     async def _find(self, event_id: int) -> Run | None:
         async with self._database.connection() as connection:
@@ -144,7 +144,7 @@ class Routes:
             return await why_paused(connection, handler.name)
 
 
-def tell(endpoint: Endpoint, run: Run, paused: str | None) -> dict[str, Any]:
+def run_document(endpoint: Endpoint, run: Run, paused: str | None) -> dict[str, Any]:
     """A run as JSON; `paused` says why its handler waits, where it does."""
     told = {
         "run": run.event_id,

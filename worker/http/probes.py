@@ -17,7 +17,7 @@ from psycopg import Error
 
 from worker.deliver.consumer import Consumer
 from worker.errors import CheckFailed
-from worker.observe.checks import Answer
+from worker.observe.checks import CheckResult
 from worker.observe.gauges import Gauges
 from worker.observe.health import COUNTED, Health
 from worker.observe.stalls import state_of
@@ -88,11 +88,11 @@ class Probes:
         return found, None
 
 
-def _status(answers: Iterable[Answer]) -> int:
+def _status(answers: Iterable[CheckResult]) -> int:
     return 200 if all(answer.ok for answer in answers) else 503
 
 
-def _check(answer: Answer) -> dict[str, Any]:
+def _check(answer: CheckResult) -> dict[str, Any]:
     return {"name": answer.name, "ok": answer.ok, "text": answer.text, "age_seconds": round(answer.age, 3)}
 
 

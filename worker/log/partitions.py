@@ -45,13 +45,13 @@ where i.inhparent = 'hearken.events'::regclass and c.relname ~ '^events_[0-9]{8}
 # Attached, because PARTITION OF would lock the whole log against its writers; this locks the default partition only,
 # which is empty. Dropping has no such way: with a default partition, DETACH CONCURRENTLY is refused.
 # https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-ATTACH-PARTITION
-PATIENCE: LiteralString = "set local lock_timeout = '1s'"
+ATTACH_LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '1s'"
 CREATE = sql.SQL("create table {} (like hearken.events including defaults including constraints including indexes)")
 ATTACH = sql.SQL("alter table hearken.events attach partition {} for values from ({}) to ({})")
 # Whoever was still writing to the partition has ended when this is had: what it holds then is all there will be.
 CLOSE = sql.SQL("lock table {} in share mode")
 # Every writer waits while the log itself is locked, so that for even less.
-IMPATIENCE: LiteralString = "set local lock_timeout = '250ms'"
+DROP_LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '250ms'"
 DROP = sql.SQL("drop table {}")
 
 STRANGERS: LiteralString = "select handler from hearken.cursors where cluster <> " + CLUSTER + " limit 1"
@@ -154,7 +154,7 @@ async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
         async with connection.transaction():
             if not await _is_ours(connection) or partition in await partitions(connection):
                 return False
-            await connection.execute(PATIENCE)
+            await connection.execute(ATTACH_LOCK_TIMEOUT)
             for statement in partition.statements():
                 await connection.execute(statement)
     except errors.CheckViolation:
@@ -174,7 +174,7 @@ async def _drop(connection: AsyncConnection[Any], partition: Partition) -> bool:
                     "old partition is kept, a handler is not done with it", partition=partition.name, handler=waiting[0]
                 )
                 return False
-        await connection.execute(IMPATIENCE)
+        await connection.execute(DROP_LOCK_TIMEOUT)
         await connection.execute(DROP.format(partition.identifier))
     return True
 

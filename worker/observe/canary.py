@@ -30,7 +30,7 @@ logger = structlog.get_logger("canary")
 FIRST_LOOK = 1.0
 LONGEST_LOOK = 5.0
 # Seconds after which one that has not come back is told of.
-PATIENCE = 10.0
+RETURN_WITHIN = 10.0
 # Seconds until a beat that could not be sent is sent again, at most.
 AGAIN = 5.0
 # Operational errors to psycopg, but of a server that is there.
@@ -164,7 +164,7 @@ class Canary:
         if self._beat is None:
             return
         waiting = time.monotonic() - self._beat.waiting_since
-        if waiting < min(PATIENCE, self._interval / 2):
+        if waiting < min(RETURN_WITHIN, self._interval / 2):
             return
         silence = await find_silence(connection, self._worker, self._beat.tx)
         if silence.certain or waiting > self._stalled_after:

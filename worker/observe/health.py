@@ -19,16 +19,15 @@ from worker.deliver.context import Services
 from worker.doorbell.listener import ANSWER, Listener
 from worker.errors import CheckFailed
 from worker.install.migrate import Pending, find_pending
-from worker.observe.checks import FRESH, Answer, Check
-from worker.observe.remembered import Remembered
-from worker.observe.stalls import judge, judge_alone, judge_schedules, summary, unmoved
+from worker.observe.checks import FRESH, CheckResult, ReadinessCheck, Remembered
+from worker.observe.stalls import judge_alone, judge_schedules, judge_status, summary, unmoved
 from worker.observe.status import HandlerStatus, read_status
 from worker.postgres.own_connection import Inspection
 from worker.settings import Settings
 
 # Seconds for what is asked of the database (more than Inspection's, so that its errors are heard), and of others.
 DATABASE_PATIENCE = 4.0
-PATIENCE = 8.0
+ANSWER_WITHIN = 8.0
 # How many undelivered events are counted at most, per cursor.
 COUNTED = 10_000
 
@@ -60,14 +59,14 @@ class Health:
         self.inspection = Inspection(services.database)
         self._pending = Remembered(self._find_pending, fresh=FRESH, patience=DATABASE_PATIENCE)
         self._statuses = Remembered(self._read_statuses, fresh=FRESH, patience=DATABASE_PATIENCE)
-        self._database = Check("database", self._ping, patience=DATABASE_PATIENCE)
+        self._database = ReadinessCheck("database", self._ping, patience=DATABASE_PATIENCE)
         self._checks = [*self._engine_checks(), *self._declared_checks(), *self._handler_checks()]
 
     def add(self, name: str, question: Callable[[], Awaitable[str]]) -> None:
         """One more check, asked anew each time."""
-        self._checks.append(Check(name, question, patience=PATIENCE, fresh=0.0))
+        self._checks.append(ReadinessCheck(name, question, patience=ANSWER_WITHIN, fresh=0.0))
 
-    async def answers(self) -> list[Answer]:
+    async def answers(self) -> list[CheckResult]:
         """Every check's answer. They are asked side by side."""
         return await asyncio.gather(*(check.answer() for check in self._checks))
 
@@ -83,23 +82,25 @@ class Health:
         await self._statuses.close()
         await self.inspection.close()
 
-    def _engine_checks(self) -> Iterator[Check]:
-        yield Check("worker", self._work, patience=PATIENCE, fresh=0.0)
+    def _engine_checks(self) -> Iterator[ReadinessCheck]:
+        yield ReadinessCheck("worker", self._work, patience=ANSWER_WITHIN, fresh=0.0)
         yield self._database
-        yield Check("migrations", self._migrations, patience=2 * DATABASE_PATIENCE)
-        yield Check("triggers", self._triggers, patience=2 * DATABASE_PATIENCE)
-        yield Check("listener", self._listening, patience=PATIENCE, fresh=0.0)
+        yield ReadinessCheck("migrations", self._migrations, patience=2 * DATABASE_PATIENCE)
+        yield ReadinessCheck("triggers", self._triggers, patience=2 * DATABASE_PATIENCE)
+        yield ReadinessCheck("listener", self._listening, patience=ANSWER_WITHIN, fresh=0.0)
 
         if any(handler.schedule for handler in self._registry.handlers.values()):
-            yield Check("schedules", self._schedules, patience=2 * DATABASE_PATIENCE, fresh=0.0)
+            yield ReadinessCheck("schedules", self._schedules, patience=2 * DATABASE_PATIENCE, fresh=0.0)
 
-    def _declared_checks(self) -> Iterator[Check]:
+    def _declared_checks(self) -> Iterator[ReadinessCheck]:
         for readiness in self._registry.checks:
-            yield Check(readiness.name, partial(self._declared, readiness), patience=PATIENCE)
+            yield ReadinessCheck(readiness.name, partial(self._declared, readiness), patience=ANSWER_WITHIN)
 
-    def _handler_checks(self) -> Iterator[Check]:
+    def _handler_checks(self) -> Iterator[ReadinessCheck]:
         for name in self._registry.handlers:
-            yield Check(f"handler {name}", partial(self._handler, name), patience=2 * DATABASE_PATIENCE, fresh=0.0)
+            yield ReadinessCheck(
+                f"handler {name}", partial(self._handler, name), patience=2 * DATABASE_PATIENCE, fresh=0.0
+            )
 
     async def _work(self) -> str:
         if (reason := self._not_ready()) is not None:
@@ -177,5 +178,5 @@ class Health:
         for consumer in still:
             if (status := statuses.get(consumer.shard)) is None or not status.enrolled:
                 raise CheckFailed("has no cursor: run `hearken migrate`")
-            said.add(judge(consumer, status, stalled_after))
+            said.add(judge_status(consumer, status, stalled_after))
         return ", ".join(sorted(said))

@@ -43,10 +43,10 @@ async def find_silence(connection: Connection, worker: str, tx: str) -> Silence:
     if not in_log:
         return Silence("trigger", "a beat made no event in the log: run `hearken doctor`, which looks at the triggers")
     statuses = await read_status(connection, {CANARY.name: CANARY}, most=1)
-    return judge(next(status for status in statuses if status.handler == CANARY.name))
+    return blame(next(status for status in statuses if status.handler == CANARY.name))
 
 
-def judge(status: HandlerStatus) -> Silence:
+def blame(status: HandlerStatus) -> Silence:
     """Who is silent, of those that come after the log."""
     who = ", ".join(status.who)
     if (waits := _waits_for_a_person(status)) is not None:

@@ -47,7 +47,7 @@ def judge_alone(consumer: Consumer, stalled_after: float) -> None:
         raise CheckFailed(f"every batch is rolled back, for {_quiet(consumer):.0f} s now: {trouble}")
 
 
-def judge(consumer: Consumer, status: HandlerStatus, stalled_after: float) -> str:
+def judge_status(consumer: Consumer, status: HandlerStatus, stalled_after: float) -> str:
     """What the database adds: returns what is fine. Raises CheckFailed."""
     if not status.native:
         raise CheckFailed("its cursor is from another database: run `hearken rebase`")

@@ -19,11 +19,11 @@ from worker.errors import DeclarationError
 from worker.log.reader import WANTED
 from worker.postgres.database import CLUSTER
 from worker.postgres.locks import claim_lock, topic_lock
-from worker.sources.timetable import Entry, read_timetable
+from worker.sources.timetable import ScheduleEntry, read_timetable
 
 # Who has it: `working` on a batch now; `idle`, asleep until there is something; `waiting`, workers are there but let it
 # be (paused, or its destination is down); `nobody` is there.
-State = Literal["working", "idle", "waiting", "nobody"]
+CursorState = Literal["working", "idle", "waiting", "nobody"]
 
 # Reading all that is behind, or all there is, looks cheap to the planner for the few that are counted.
 BY_INDEX: LiteralString = (
@@ -123,7 +123,7 @@ class HandlerStatus:
     late: float = 0.0
     paused: str | None = None
     braked: Seen | None = None
-    state: State = "nobody"
+    state: CursorState = "nobody"
     who: list[str]
 
 
@@ -134,7 +134,7 @@ class _Presence:
     holders: Mapping[int, list[str]]
     workers: list[str]
 
-    def of(self, handler: str, shard: int, topics: list[str]) -> tuple[State, list[str]]:
+    def of(self, handler: str, shard: int, topics: list[str]) -> tuple[CursorState, list[str]]:
         if at_work := self.holders.get(claim_lock(handler, shard)):
             return "working", at_work
         if asleep := sorted({name for topic in topics for name in self.holders.get(topic_lock(topic), [])}):
@@ -163,7 +163,7 @@ async def read_status(
     ]
 
 
-def _ticks(entry: Entry | None) -> dict[str, Any]:
+def _ticks(entry: ScheduleEntry | None) -> dict[str, Any]:
     unknown = {"next_due": None, "late": 0.0}
     try:
         return unknown if entry is None else {"next_due": entry.next_due, "late": max(0.0, -entry.wait)}

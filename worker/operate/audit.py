@@ -30,7 +30,7 @@ order by id desc limit 1
 
 
 @dataclass(frozen=True)
-class Subject:
+class ActionSubject:
     """What it was done to: one event of a handler, or (without an event) the handler as a whole."""
 
     handler: str
@@ -41,26 +41,28 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Person:
-    """Who does it (user@host), and why."""
+class Actor:
+    """Who does something (`by`: user@host, or a handler's name), and why."""
 
     by: str
     reason: str | None = None
 
+    @property
+    def note(self) -> dict[str, str]:
+        """Who and why, as the note of an event keeps it."""
+        return {"by": self.by} | ({"reason": self.reason} if self.reason else {})
 
-def said(by: str, reason: str | None) -> dict[str, str]:
-    """Who and why, as the note of an event keeps it; without a reason there is none."""
-    return {"by": by} | ({"reason": reason} if reason else {})
 
-
-async def record(connection: AsyncConnection[Any], action: Action, subjects: Sequence[Subject], person: Person) -> None:
+async def record_action(
+    connection: AsyncConnection[Any], action: Action, subjects: Sequence[ActionSubject], actor: Actor
+) -> None:
     """Keep what `person` does to each of the subjects. Call it inside the transaction that does it."""
     await connection.execute(
         RECORD,
         {
-            "by": person.by,
+            "by": actor.by,
             "action": action,
-            "reason": person.reason,
+            "reason": actor.reason,
             "handler": [s.handler for s in subjects],
             "topic": [s.topic for s in subjects],
             "key": [s.key for s in subjects],

@@ -20,7 +20,7 @@ from worker.capture.triggers import hidden_columns, key_text
 from worker.declare.handler import Handler
 from worker.errors import InProgress
 from worker.log.snapshots import Appended, Recipients, append_snapshots, write_as_triggers
-from worker.operate.audit import said
+from worker.operate.audit import Actor
 from worker.operate.where import MISTAKES, READ_ONLY, condition_sql, not_a_condition
 from worker.postgres.locks import backfill_lock
 
@@ -58,21 +58,20 @@ set last_key = %(last_key)s, aside = %(aside)s, passed = %(passed)s, appended = 
 where id = %(id)s
 """
 END: LiteralString = "update hearken.backfills set ended_at = now() where id = %s and ended_at is null"
-PATIENCE: LiteralString = "set local lock_timeout = '500ms'"
+ROW_LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '500ms'"
 
 # Tells how far it is: rows passed, and rows that writers hold.
-Tell = Callable[[int, int], None]
+TellRows = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Which rows, for whom (None: all that hear the table), who asks, and why."""
+class BackfillRequest:
+    """Which rows, for which handlers (None: all that hear the table), and who asks for it."""
 
     table: Table
     condition: str | None
     handlers: Sequence[str] | None
-    by: str
-    reason: str | None = None
+    actor: Actor
 
 
 @dataclass(frozen=True)
@@ -101,55 +100,61 @@ class Backfill:
         return self.last_key is not None
 
 
-async def claim(connection: AsyncConnection[Any], wish: Wish, *, restart: bool = False) -> Backfill | None:
-    """Take this wish for the connection's life; the unfinished backfill to go on with, if there is one.
+async def lock_backfill(
+    connection: AsyncConnection[Any], request: BackfillRequest, *, restart: bool = False
+) -> Backfill | None:
+    """Lock this backfill until the connection closes; returns the unfinished one to resume, if there is one.
 
     restart  gives up the unfinished one. Raises InProgress while another process is at the same.
     """
     async with connection.cursor(row_factory=scalar_row) as cursor:
-        target = None if wish.handlers is None else list(wish.handlers)
-        await cursor.execute(TRY, (backfill_lock(wish.table.topic, wish.condition, target),))
+        target = None if request.handlers is None else list(request.handlers)
+        await cursor.execute(TRY, (backfill_lock(request.table.topic, request.condition, target),))
         (free,) = await cursor.fetchall()
     if not free:
-        raise InProgress(f"this backfill of {wish.table.topic} is being run by another process: let it, or stop it")
+        raise InProgress(f"this backfill of {request.table.topic} is being run by another process: let it, or stop it")
     async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(OPEN, _facts(wish))).fetchone()
+        row = await (await cursor.execute(OPEN, _facts(request))).fetchone()
         if row is not None and restart:
             await cursor.execute(END, (row["id"],))
             row = None
     return Backfill(**row) if row else None
 
 
-async def begin(connection: AsyncConnection[Any], wish: Wish) -> Backfill:
+async def begin_backfill(connection: AsyncConnection[Any], request: BackfillRequest) -> Backfill:
     """A new backfill, before its first row."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(BEGIN, _facts(wish))).fetchone()
+        row = await (await cursor.execute(BEGIN, _facts(request))).fetchone()
     assert row is not None  # noqa: S101  # an insert returns its row
     return Backfill(**row)
 
 
-def _facts(wish: Wish) -> dict[str, Any]:
-    handlers = None if wish.handlers is None else list(wish.handlers)
-    return {"topic": wish.table.topic, "condition": wish.condition, "handlers": handlers, "by": wish.by}
+def _facts(request: BackfillRequest) -> dict[str, Any]:
+    handlers = None if request.handlers is None else list(request.handlers)
+    return {"topic": request.table.topic, "condition": request.condition, "handlers": handlers, "by": request.actor.by}
 
 
 class Filler:
     """Carries out a backfill on a connection of its own. `handlers`: all that are declared for the table.
 
-    Who wishes it, and why, is in the note of each event: also where it goes on with what somebody else began.
+    Who asks for it, and why, is in the note of each event: also where it goes on with what somebody else began.
     """
 
     def __init__(
-        self, connection: AsyncConnection[Any], backfill: Backfill, wish: Wish, handlers: Iterable[Handler]
+        self,
+        connection: AsyncConnection[Any],
+        backfill: Backfill,
+        request: BackfillRequest,
+        handlers: Iterable[Handler],
     ) -> None:
         self.backfill = backfill
         self._connection = connection
-        self._table = wish.table
-        hidden = hidden_columns(wish.table, [handler.subscription for handler in handlers])
-        note = {"backfill": {"id": backfill.id, **said(wish.by, wish.reason)}}
+        self._table = request.table
+        hidden = hidden_columns(request.table, [handler.subscription for handler in handlers])
+        note = {"backfill": {"id": backfill.id, **request.actor.note}}
         self._to = Recipients(backfill.handlers, note, frozenset(hidden))
 
-    async def run(self, *, chunk: int, rate: float | None, tell: Tell) -> None:
+    async def run(self, *, chunk: int, rate: float | None, tell: TellRows) -> None:
         """Go on until every row has its event; at most `rate` rows a second. May be cancelled between any two chunks.
 
         Raises UsageError for a condition that fails on some row, psycopg.Error.
@@ -205,7 +210,7 @@ class Filler:
         rest = [other for other in self.backfill.aside if other != key]
         try:
             async with self._connection.transaction():
-                await self._connection.execute(PATIENCE)
+                await self._connection.execute(ROW_LOCK_TIMEOUT)
                 appended = await append_snapshots(self._connection, self._table, [key], self._to, wait=True)
                 then = await self._move(self.backfill.last_key, 0, appended, rest)
         except errors.LockNotAvailable:

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 from worker.deliver import runs
 from worker.deliver.parked import PROMOTE
 from worker.doorbell.ring import ring
-from worker.operate.audit import Person, Subject, record
+from worker.operate.audit import ActionSubject, Actor, record_action
 from worker.postgres.locks import claim_lock
 
 # Reasons that differ only in numbers are one: ids, amounts, statuses. What is left of them is told by `different`.
@@ -65,7 +65,7 @@ order by 1, 2
 
 
 @dataclass(frozen=True)
-class Choice:
+class DeadFilter:
     """Which dead events: all that is given must hold. `matching` is part of the reason; # in it is any number."""
 
     event_id: int | None = None
@@ -110,7 +110,7 @@ async def group(connection: AsyncConnection[Any], handler: str | None = None) ->
     return [Group(**row) for row in rows]
 
 
-async def choose(connection: AsyncConnection[Any], choice: Choice) -> list[Dead]:
+async def find_dead(connection: AsyncConnection[Any], choice: DeadFilter) -> list[Dead]:
     """The dead events that are meant, in order."""
     matching = None if choice.matching is None else _expression(choice.matching)
     values = {"event_id": choice.event_id, "handler": choice.handler, "matching": matching}
@@ -119,7 +119,7 @@ async def choose(connection: AsyncConnection[Any], choice: Choice) -> list[Dead]
 
 
 async def retry(
-    connection: AsyncConnection[Any], chosen: Sequence[Dead], person: Person, *, rate: float | None = None
+    connection: AsyncConnection[Any], chosen: Sequence[Dead], actor: Actor, *, rate: float | None = None
 ) -> list[Dead]:
     """Make them due, with all their attempts, and wake their handlers: at once, or `rate` per second.
 
@@ -131,12 +131,12 @@ async def retry(
         # An infinite rate makes all of them due now.
         await connection.execute(RETRY, {**_columns(dead), "rate": float("inf") if rate is None else rate})
         await runs.decide(connection, [one.event_id for one in dead], "waiting")
-        await record(connection, "retry", [_subject(row) for row in taken], person)
+        await record_action(connection, "retry", [_subject(row) for row in taken], actor)
         await ring(connection, {row["topic"] for row in taken})
     return dead
 
 
-async def skip(connection: AsyncConnection[Any], chosen: Sequence[Dead], person: Person) -> list[Dead]:
+async def skip(connection: AsyncConnection[Any], chosen: Sequence[Dead], actor: Actor) -> list[Dead]:
     """Drop them, and let the next of their keys come. Returns those that were still dead.
 
     Waits for the batches of their handlers to end: one that is about to hold an event behind a dead one must not
@@ -151,8 +151,8 @@ async def skip(connection: AsyncConnection[Any], chosen: Sequence[Dead], person:
             keys = [row for row in taken if row["handler"] == handler]
             places = {"topic": [row["topic"] for row in keys], "key": [row["key"] for row in keys]}
             await connection.execute(PROMOTE, {"handler": handler, **places})
-        await runs.decide(connection, [one.event_id for one in dead], "skipped", person.reason)
-        await record(connection, "skip", [_subject(row) for row in taken], person)
+        await runs.decide(connection, [one.event_id for one in dead], "skipped", actor.reason)
+        await record_action(connection, "skip", [_subject(row) for row in taken], actor)
         await ring(connection, {row["topic"] for row in taken})
     return dead
 
@@ -172,9 +172,9 @@ def _columns(chosen: Sequence[Dead]) -> dict[str, Any]:
     return {"handlers": [one.handler for one in chosen], "event_ids": [one.event_id for one in chosen]}
 
 
-def _subject(row: dict[str, Any]) -> Subject:
+def _subject(row: dict[str, Any]) -> ActionSubject:
     was = {"attempt": row["attempt"], "reason": row["reason"]}
-    return Subject(row["handler"], row["topic"], row["key"], row["event_id"], was)
+    return ActionSubject(row["handler"], row["topic"], row["key"], row["event_id"], was)
 
 
 def _expression(text: str) -> str:

@@ -52,7 +52,9 @@ class Examined:
         return at
 
 
-async def examine(connection: AsyncConnection[Any], dead: Dead, declared: Mapping[str, Handler]) -> Examined | None:
+async def examine_dead(
+    connection: AsyncConnection[Any], dead: Dead, declared: Mapping[str, Handler]
+) -> Examined | None:
     """All about it; None when it is dead no more."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         facts = await (await cursor.execute(EVENT, (dead.handler, dead.event_id))).fetchone()

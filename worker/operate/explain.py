@@ -68,7 +68,7 @@ ROW = sql.SQL("select row_to_json(r.*)::text as row from {table} r where {key}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class TimelineEntry:
     """One thing that happened. `kind` is change, replay, effect, parked or action; `facts` are plain, for JSON."""
 
     at: datetime
@@ -78,7 +78,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DeliveryState:
     """How one event stands with one handler.
 
     state     delivered, skipped (by a person), waiting (its cursor has not come to it), due, held or dead
@@ -101,8 +101,8 @@ class History:
 
     topic: str
     key: str | None
-    timeline: Sequence[Entry]
-    deliveries: Sequence[Delivery]
+    timeline: Sequence[TimelineEntry]
+    deliveries: Sequence[DeliveryState]
     row: Mapping[str, Any] | None
     is_table: bool
     more: bool = field(default=False)
@@ -143,19 +143,21 @@ async def _rows(
         return await (await cursor.execute(query, values)).fetchall()
 
 
-def _change(event: Mapping[str, Any]) -> Entry:
+def _change(event: Mapping[str, Any]) -> TimelineEntry:
     old, new = (parse(event[name]) for name in ("old", "new"))
-    facts = {"op": event["op"], "key": event["key"], "changed": differences(event["op"], old, new)}
+    facts = {"op": event["op"], "key": event["key"], "changed": changed_columns(event["op"], old, new)}
     note = parse(event["note"])
     if event["replay_of"] is not None:
         said = note.get("replay") if isinstance(note, dict) else None
         facts = {"op": event["op"], "key": event["key"], "replay_of": event["replay_of"], "replay": said}
     further = {"origin": event["origin"], "target": event["target"], "note": note}
     known = {name: value for name, value in further.items() if value is not None}
-    return Entry(event["at"], "change" if event["replay_of"] is None else "replay", event["id"], {**facts, **known})
+    return TimelineEntry(
+        event["at"], "change" if event["replay_of"] is None else "replay", event["id"], {**facts, **known}
+    )
 
 
-def differences(op: str, old: Any, new: Any) -> dict[str, list[Any]]:
+def changed_columns(op: str, old: Any, new: Any) -> dict[str, list[Any]]:
     """Column → [before, after]: what an update has changed, what an insert brought and a delete took away."""
     if op == "update" and isinstance(old, dict) and isinstance(new, dict):
         return {column: [before, new.get(column)] for column, before in old.items()}
@@ -165,22 +167,22 @@ def differences(op: str, old: Any, new: Any) -> dict[str, list[Any]]:
     return {column: [value, None] if before else [None, value] for column, value in row.items() if value is not None}
 
 
-def _effect(effect: Mapping[str, Any]) -> Entry:
+def _effect(effect: Mapping[str, Any]) -> TimelineEntry:
     names = ("handler", "step", "state", "object_id", "request_id", "changed", "error", "ended_at")
     facts = {name: effect[name] for name in names}
     if effect["state"] == "started":
         facts["state"] = "unknown"  # the worker died, or no answer came
-    return Entry(effect["started_at"], "effect", effect["event_id"], {**facts, "seconds": _seconds([effect])})
+    return TimelineEntry(effect["started_at"], "effect", effect["event_id"], {**facts, "seconds": _seconds([effect])})
 
 
-def _parked(row: Mapping[str, Any]) -> Entry:
+def _parked(row: Mapping[str, Any]) -> TimelineEntry:
     names = ("handler", "state", "attempt", "due_at", "reason")
-    return Entry(row["parked_at"], "parked", row["event_id"], {name: row[name] for name in names})
+    return TimelineEntry(row["parked_at"], "parked", row["event_id"], {name: row[name] for name in names})
 
 
-def _action(row: Mapping[str, Any]) -> Entry:
+def _action(row: Mapping[str, Any]) -> TimelineEntry:
     names = ("action", "by", "handler", "reason")
-    return Entry(row["at"], "action", row["event_id"], {name: row[name] for name in names})
+    return TimelineEntry(row["at"], "action", row["event_id"], {name: row[name] for name in names})
 
 
 async def _deliveries(
@@ -190,7 +192,7 @@ async def _deliveries(
     events: Sequence[Mapping[str, Any]],
     effects: Sequence[Mapping[str, Any]],
     parked: Sequence[Mapping[str, Any]],
-) -> list[Delivery]:
+) -> list[DeliveryState]:
     asked = {**wishes(handler), "topic": topic, "ids": [e["id"] for e in events], "shards": 1, "shard": 0}
     rows = await _rows(connection, DELIVERED, asked)
     aside = {p["event_id"]: p for p in parked if p["handler"] == handler.name}
@@ -198,7 +200,7 @@ async def _deliveries(
     return [_delivery(row, handler.name, aside.get(row["id"]), made) for row in rows]
 
 
-def _without_skipped(deliveries: Iterable[Delivery], actions: Iterable[Mapping[str, Any]]) -> list[Delivery]:
+def _without_skipped(deliveries: Iterable[DeliveryState], actions: Iterable[Mapping[str, Any]]) -> list[DeliveryState]:
     """A cursor has passed what a person has skipped, too."""
     skipped = {(a["event_id"], a["handler"]) for a in actions if a["action"] == "skip"}
     return [replace(d, state="skipped", before=None) if (d.event_id, d.handler) in skipped else d for d in deliveries]
@@ -206,13 +208,13 @@ def _without_skipped(deliveries: Iterable[Delivery], actions: Iterable[Mapping[s
 
 def _delivery(
     row: Mapping[str, Any], handler: str, parked: Mapping[str, Any] | None, effects: Sequence[Mapping[str, Any]]
-) -> Delivery:
+) -> DeliveryState:
     seconds = _seconds([effect for effect in effects if effect["event_id"] == row["id"]])
     if parked is not None:
-        return Delivery(row["id"], handler, parked["state"], None, parked["attempt"], seconds)
+        return DeliveryState(row["id"], handler, parked["state"], None, parked["attempt"], seconds)
     if not row["passed"]:
-        return Delivery(row["id"], handler, "waiting", seconds=seconds)
-    return Delivery(row["id"], handler, "delivered", row["moved_at"], seconds=seconds)
+        return DeliveryState(row["id"], handler, "waiting", seconds=seconds)
+    return DeliveryState(row["id"], handler, "delivered", row["moved_at"], seconds=seconds)
 
 
 def _seconds(effects: Sequence[Mapping[str, Any]]) -> float | None:

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from worker.declare.handler import of_engine
 from worker.doorbell.ring import ring
 from worker.errors import DatabaseError
-from worker.operate.audit import Person, Subject, record
+from worker.operate.audit import ActionSubject, Actor, record_action
 from worker.postgres.database import CLUSTER
 
 # Nobody may append meanwhile: a change would come before older ones of its key, which are appended again only now.
@@ -81,7 +81,7 @@ async def foreign_cursors(connection: AsyncConnection[Any]) -> list[tuple[str, i
         return [(row["handler"], row["shard"]) for row in await (await cursor.execute(FOREIGN)).fetchall()]
 
 
-async def rebase(connection: AsyncConnection[Any], person: Person) -> Rebased:
+async def rebase(connection: AsyncConnection[Any], actor: Actor) -> Rebased:
     """Take all of them over, in one transaction; writers of watched tables wait for it. Reads the whole log.
 
     Raises DatabaseError when there are none, or when a writer's transaction does not end.
@@ -101,8 +101,8 @@ async def rebase(connection: AsyncConnection[Any], person: Person) -> Rebased:
             if row["handler"] in counts:
                 counts[row["handler"]] += row["events"]
         await connection.execute(UNBRAKE, (list(counts),))
-        subjects = [Subject(handler, details={"appended": count}) for handler, count in counts.items()]
-        await record(connection, "rebase", subjects, person)
+        subjects = [ActionSubject(handler, details={"appended": count}) for handler, count in counts.items()]
+        await record_action(connection, "rebase", subjects, actor)
         await ring(connection, {row["topic"] for row in appended})
     return Rebased(cursors, dict(counts))
 

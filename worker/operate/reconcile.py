@@ -21,7 +21,7 @@ from worker.declare.registry import Registry, registry
 from worker.deliver.context import Context
 from worker.errors import CheckFailed, InProgress, UsageError
 from worker.log.snapshots import Recipients, append_gone, append_snapshots
-from worker.operate.audit import said
+from worker.operate.audit import Actor
 from worker.operate.in_flight import mark, undelivered
 from worker.outcomes import Outcome
 from worker.postgres.database import Connection
@@ -55,15 +55,6 @@ class Reconciled:
         return [one for one in self.drift if not one.mendable or one.key not in sent]
 
 
-@dataclass(frozen=True)
-class Mending:
-    """That drift is to be mended: who says so, how many keys a second at most, and why."""
-
-    by: str
-    rate: float | None = None
-    reason: str | None = None
-
-
 def find_reconciler(name: str, declared: Registry = registry) -> Reconciler:
     """The reconciler of this name. Raises UsageError."""
     if name not in declared.reconcilers:
@@ -72,7 +63,7 @@ def find_reconciler(name: str, declared: Registry = registry) -> Reconciler:
     return declared.reconcilers[name]
 
 
-async def look(reconciler: Reconciler, key: str, ctx: Context) -> Standing:
+async def compare_key(reconciler: Reconciler, key: str, ctx: Context) -> Standing:
     """Where source and destination of one key stand now, also while events of it are in flight.
 
     Raises CheckFailed when the destination is away, psycopg.Error.
@@ -84,22 +75,23 @@ async def look(reconciler: Reconciler, key: str, ctx: Context) -> Standing:
 
 
 async def reconcile(
-    name: str, ctx: Context, *, mending: Mending | None = None, declared: Registry = registry
+    name: str, ctx: Context, *, mend: Actor | None = None, rate: float | None = None, declared: Registry = registry
 ) -> Reconciled:
-    """Compare everything; with `mending`, send what differs through the log to its handler.
+    """Compare everything, and write nothing; with `mend`, send what differs through the log to its handler.
 
-    ctx  of whoever asks: a command, or a handler of a schedule
+    ctx   of whoever asks: a command, or a handler of a schedule
+    mend  who mends, and why; rate: how many keys a second are sent at most
     Raises UsageError, CheckFailed when the destination is away, InProgress while another process mends.
     """
     reconciler = find_reconciler(name, declared)
     handler = declared.handlers[reconciler.handler]
-    async with _connected(ctx, reconciler, alone=mending is not None) as connection:
+    async with _connected(ctx, reconciler, alone=mend is not None) as connection:
         before = await mark(connection, handler)
         found = await _find(reconciler, ctx)
         moving = await undelivered(connection, handler, before, {d.key for d in found if d.key is not None})
         result = Reconciled(name, handler.name, [d for d in found if d.key not in moving], sorted(moving))
-        if mending is not None:
-            sender = Sender(connection, ctx, handler, declared.handlers.values(), mending)
+        if mend is not None:
+            sender = Sender(connection, ctx, handler, declared.handlers.values(), mend, rate)
             await sender.send(result)
     return result
 
@@ -130,13 +122,19 @@ class Sender:
     """Sends keys to one handler, in chunks: each is a transaction, and what it sent is in flight from then on."""
 
     def __init__(
-        self, connection: Connection, ctx: Context, handler: Handler, declared: Iterable[Handler], mending: Mending
+        self,
+        connection: Connection,
+        ctx: Context,
+        handler: Handler,
+        declared: Iterable[Handler],
+        actor: Actor,
+        rate: float | None,
     ) -> None:
         self._connection = connection
         self._table = ctx.services.tables[handler.topic]
-        self._rate = mending.rate
+        self._rate = rate
         hidden = hidden_columns(self._table, [h.subscription for h in declared if h.topic == self._table.topic])
-        self._to = Recipients([handler.name], {"reconcile": said(mending.by, mending.reason)}, frozenset(hidden))
+        self._to = Recipients([handler.name], {"reconcile": actor.note}, frozenset(hidden))
 
     async def send(self, result: Reconciled) -> None:
         """Send what the handler can mend; `result` says of each key whether it was sent."""

@@ -23,8 +23,8 @@ from worker.doorbell.ring import ring
 from worker.errors import InProgress, UsageError
 from worker.install.enrolment import enrolled
 from worker.operate import selection as choices
-from worker.operate.audit import said
-from worker.operate.selection import DEAD, IN_LOG, Choice, Count
+from worker.operate.audit import Actor
+from worker.operate.selection import DEAD, IN_LOG, Selection, SelectionCount
 from worker.postgres.locks import replay_lock
 
 TOPIC = "hearken/replay"
@@ -47,7 +47,7 @@ select max(newest.replay_of) from unnest(%(topics)s::text[]) t (topic) cross joi
 """
 LOCK: LiteralString = "select pg_advisory_lock(%s)"
 # The server may take a moment to see that a killed session is gone.
-PATIENCE: LiteralString = "set local lock_timeout = '1s'"
+TAKE_WITHIN: LiteralString = "set local lock_timeout = '1s'"
 # The note keeps what was said then, and says who replays and why.
 AGAIN: LiteralString = """
 appended as (
@@ -80,14 +80,6 @@ taken as (
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Who replays, and why."""
-
-    by: str
-    text: str | None = None
-
-
-@dataclass(frozen=True)
 class Audience:
     """Whom a replay is for: the handlers `named`, or else all that hear the events."""
 
@@ -104,12 +96,12 @@ class Audience:
 
 
 @dataclass(frozen=True)
-class Run:
+class Replay:
     """A replay that was asked for. `after`: the events up to this id are appended already."""
 
     id: int
-    choice: Choice
-    reason: Reason
+    choice: Selection
+    actor: Actor
     after: int = 0
 
     @property
@@ -144,7 +136,7 @@ async def choose_audience(
     return Audience([declared[name] for name in sorted(names or hearing)], bool(names))
 
 
-def refuse_unheard(choice: Choice, count: Count) -> None:
+def refuse_unheard(choice: Selection, count: SelectionCount) -> None:
     """Raises UsageError when a handler chosen by name, or every one, would be given nothing."""
     unheard = [name for name, events in count.handlers.items() if not events]
     if choice.named and not choice.dead and unheard:
@@ -153,23 +145,24 @@ def refuse_unheard(choice: Choice, count: Count) -> None:
         raise UsageError("no handler asks for any of these events (ops=, watch=): nothing is replayed")
 
 
-async def begin(connection: AsyncConnection[Any], choice: Choice, reason: Reason, words: Mapping[str, Any]) -> Run:
+async def begin_replay(
+    connection: AsyncConnection[Any], choice: Selection, actor: Actor, words: Mapping[str, Any]
+) -> Replay:
     """Ask for a replay: nothing is appended yet but the request. The run is ours until the connection is closed.
 
     words  the command that chose, as it was given, by which `find_unfinished` knows it again
     """
-    note = said(reason.by, reason.text)
     new = {"choice": json.loads(choices.to_json(choice)), "words": words}
     async with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(ASK, {"topic": TOPIC, "new": Json(new), "note": Jsonb(note)})
+        await cursor.execute(ASK, {"topic": TOPIC, "new": Json(new), "note": Jsonb(actor.note)})
         (run,) = await cursor.fetchall()
         await cursor.execute(LOCK, (replay_lock(run),))
-    return Run(run, choice, reason)
+    return Replay(run, choice, actor)
 
 
 async def find_unfinished(
     connection: AsyncConnection[Any], declared: Mapping[str, Handler], words: Mapping[str, Any]
-) -> Run | None:
+) -> Replay | None:
     """The newest run of the last hour that was begun with the same words, is not done, and has nobody at it.
 
     It is ours then, as with `begin`.
@@ -185,7 +178,7 @@ async def find_unfinished(
     return None
 
 
-async def resume(connection: AsyncConnection[Any], declared: Mapping[str, Handler], run: int) -> Run:
+async def resume_replay(connection: AsyncConnection[Any], declared: Mapping[str, Handler], run: int) -> Replay:
     """The run of this id, which is ours then, as with `begin`.
 
     Raises UsageError when there is none, InProgress while somebody else is at it.
@@ -198,12 +191,12 @@ async def resume(connection: AsyncConnection[Any], declared: Mapping[str, Handle
     return await _as_run(connection, rows[0], declared)
 
 
-async def append(connection: AsyncConnection[Any], run: Run, after: int, size: int) -> Chunk | None:
+async def append_chunk(connection: AsyncConnection[Any], run: Replay, after: int, size: int) -> Chunk | None:
     """Append the next chunk of a run, after the chosen id `after`, and ring; None when there is no more.
 
     A dead event is taken out of what is parked in the same transaction, and what was held behind it is let go.
     """
-    note = {"run": run.id, **said(run.reason.by, run.reason.text)}
+    note = {"run": run.id, **run.actor.note}
     query = APPEND_DEAD if run.choice.dead else APPEND
     async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
         part = {**run.choice.part(after, size), "said": Jsonb(note), "named": run.choice.named or run.choice.dead}
@@ -231,14 +224,14 @@ async def _asked(connection: AsyncConnection[Any], run: int | None) -> list[dict
 async def _take(connection: AsyncConnection[Any], run: int) -> bool:
     try:
         async with connection.transaction():
-            await connection.execute(PATIENCE)
+            await connection.execute(TAKE_WITHIN)
             await connection.execute(LOCK, (replay_lock(run),))
     except errors.LockNotAvailable:
         return False
     return True
 
 
-async def _as_run(connection: AsyncConnection[Any], row: Mapping[str, Any], declared: Mapping[str, Handler]) -> Run:
+async def _as_run(connection: AsyncConnection[Any], row: Mapping[str, Any], declared: Mapping[str, Handler]) -> Replay:
     values = json.loads(row["new_json"])["choice"]
     if gone := sorted(set(values["handlers"]) - set(declared)):
         raise UsageError(f"replay {row['id']} was for {', '.join(gone)}, which the code no longer has")
@@ -246,4 +239,4 @@ async def _as_run(connection: AsyncConnection[Any], row: Mapping[str, Any], decl
     async with connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(NEWEST, {"topics": list(choice.wanted.topics), "run": row["id"]})
         (newest,) = await cursor.fetchall()
-    return Run(row["id"], choice, Reason(row["note"]["by"], row["note"].get("reason")), newest or 0)
+    return Replay(row["id"], choice, Actor(row["note"]["by"], row["note"].get("reason")), newest or 0)

@@ -72,7 +72,7 @@ ALL = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Events as `wanted` says, for `handlers`: those chosen by name (`named`), or all that hear one of them.
 
     dead      only those that are dead for one of the handlers
@@ -100,7 +100,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Count:
+class SelectionCount:
     """How many events are chosen, how many of them each handler will be given, and the id of the last."""
 
     events: int
@@ -109,7 +109,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedEvent:
     """One event of the choice; `heard` names the handlers that it is for."""
 
     id: int
@@ -128,7 +128,7 @@ async def take_snapshot(connection: AsyncConnection[Any]) -> str:
     return str(snapshot)
 
 
-async def count_chosen(connection: AsyncConnection[Any], choice: Choice, *, after: int = 0) -> Count:
+async def count_selected(connection: AsyncConnection[Any], choice: Selection, *, after: int = 0) -> SelectionCount:
     """How many there are with an id above `after`. Reads them all, at the server."""
     handlers = {handler.name: 0 for handler in choice.handlers}
     async with connection.cursor(row_factory=dict_row) as cursor:
@@ -137,27 +137,27 @@ async def count_chosen(connection: AsyncConnection[Any], choice: Choice, *, afte
     for group in groups:
         for name in group["heard"]:
             handlers[name] += group["events"]
-    return Count(sum(g["events"] for g in groups), handlers, max((g["last"] for g in groups), default=after))
+    return SelectionCount(sum(g["events"] for g in groups), handlers, max((g["last"] for g in groups), default=after))
 
 
-async def read_chosen(
-    connection: AsyncConnection[Any], choice: Choice, *, after: int = 0, limit: int = 500
-) -> list[Chosen]:
+async def read_selected(
+    connection: AsyncConnection[Any], choice: Selection, *, after: int = 0, limit: int = 500
+) -> list[SelectedEvent]:
     """The first of them with an id above `after`: call it again with the last one's id for the next page."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(PAGE[0] + choice.query + PAGE[1], choice.part(after, limit))
-        return [Chosen(**row) for row in await cursor.fetchall()]
+        return [SelectedEvent(**row) for row in await cursor.fetchall()]
 
 
-def to_json(choice: Choice) -> str:
+def to_json(choice: Selection) -> str:
     """The choice as it is kept with the request for a replay."""
     values = {**asdict(choice.wanted), "handlers": [h.name for h in choice.handlers]}
     rest = {"named": choice.named, "dead": choice.dead, "snapshot": choice.snapshot, "last": choice.last}
     return json.dumps({**values, **rest}, default=datetime.isoformat, ensure_ascii=False)
 
 
-def from_json(values: Mapping[str, Any], handlers: Sequence[Handler]) -> Choice:
+def from_json(values: Mapping[str, Any], handlers: Sequence[Handler]) -> Selection:
     """What `to_json` has written, with the handlers that it names."""
     times = {name: values[name] and datetime.fromisoformat(values[name]) for name in ("since", "until")}
     wanted = Filter(values["topics"], values["ids"], values["key"], values["op"], **times)
-    return Choice(wanted, handlers, values["named"], values["dead"], values["snapshot"], values["last"])
+    return Selection(wanted, handlers, values["named"], values["dead"], values["snapshot"], values["last"])

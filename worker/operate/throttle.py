@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import scalar_row
 
 from worker.declare.handler import Handler
-from worker.operate.replay import Chunk, Run, append
+from worker.operate.replay import Chunk, Replay, append_chunk
 from worker.postgres.database import CLUSTER
 
 # Seconds: a chunk is appended so often; handlers should be through with one in PROMPT; they are asked each LOOK, and
@@ -25,7 +25,7 @@ TICK = 0.05
 PROMPT = 0.25
 LOOK = 0.005
 ATTENDANCE = 5.0
-PATIENCE = 3.0
+WARN_AFTER = 3.0
 # Events in a chunk: so few are worked side by side by most handlers, so many take a quick one a few milliseconds.
 FEWEST = 4
 MOST = 200
@@ -47,7 +47,7 @@ select exists (select from pg_catalog.pg_stat_activity
 
 
 @dataclass
-class Pace:
+class Throttle:
     """When the next chunk may come, and how large.
 
     rate     events per second, at most
@@ -80,7 +80,7 @@ class Pace:
             if not behind:
                 self._size = max(FEWEST, self._size / 2) if seconds > PROMPT else min(MOST, self._size * 1.25 + 1)
                 break
-            if seconds > PATIENCE:
+            if seconds > WARN_AFTER:
                 self.waiting(behind)
             await self._nap(LOOK if seconds < PROMPT else 10 * LOOK)
         await self._nap(self._due - time.monotonic())
@@ -107,11 +107,11 @@ class Pace:
             return
 
 
-async def append_all(run: Run, pace: Pace) -> AsyncIterator[Chunk]:
+async def append_all(run: Replay, pace: Throttle) -> AsyncIterator[Chunk]:
     """Append what is left of a run, and give each chunk when it is committed. Ends early when the pace is stopped."""
     after = run.after
     while not pace.stop.is_set() and after < run.choice.last:
-        chunk = await append(pace.connection, run, after, pace.size)
+        chunk = await append_chunk(pace.connection, run, after, pace.size)
         if chunk is None:
             return
         after = chunk.last

@@ -59,7 +59,7 @@ def problems(error: ValidationError) -> list[dict[str, str]]:
     return [{"field": ".".join(map(str, e["loc"])) or "(body)", "problem": e["msg"]} for e in found]
 
 
-async def ask(
+async def append_request(
     connection: AsyncConnection[Any],
     handler: Handler,
     body: str,
@@ -72,7 +72,7 @@ async def ask(
     """Append a request (a `sound` body) for the handler of an endpoint, committed on return: its event's id.
 
     alone  refuse it while another run is under way
-    note   who asks and why (`actions.said`), where that is known
+    note   who asks and why (`Actor.note`), where that is known
     Raises KeyTaken when the key was used with another body, AlreadyRunning.
     """
     topic = handler.topic
@@ -95,7 +95,7 @@ async def ask(
     return event_id
 
 
-async def ask_tick(connection: AsyncConnection[Any], handler: Handler, *, note: Mapping[str, str]) -> int:
+async def append_manual_tick(connection: AsyncConnection[Any], handler: Handler, *, note: Mapping[str, str]) -> int:
     """Append a tick that is due now, beside those of its schedule: as `ask` does."""
     assert handler.schedule is not None  # noqa: S101  # the caller has chosen it by its schedule
     topic = handler.topic

@@ -17,7 +17,7 @@ from worker.declare.handler import Handler
 from worker.errors import DeclarationError
 from worker.postgres.database import Connection, Database
 from worker.sources import timetable
-from worker.sources.timetable import Entry
+from worker.sources.timetable import ScheduleEntry
 from worker.telemetry.error_line import error_line, trace_of
 
 logger = structlog.get_logger("schedules")
@@ -68,7 +68,7 @@ class Ticker:
         return wait
 
 
-async def _attend_to(connection: Connection, entry: Entry) -> float:
+async def _attend_to(connection: Connection, entry: ScheduleEntry) -> float:
     if (wait := entry.wait) > 0:
         return wait
     return ELSEWHERE if await timetable.append_owed(connection, entry.handler) is None else 0.0

@@ -61,7 +61,7 @@ order by e.id
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScheduleEntry:
     """A schedule as the database knows it: whose it is, up to when nothing is owed, and what its clock says."""
 
     handler: str
@@ -80,12 +80,12 @@ class Entry:
         return (self.next_due - self.now).total_seconds()
 
 
-def _entry(row: DictRow) -> Entry:
+def _entry(row: DictRow) -> ScheduleEntry:
     schedule = Schedule(row["name"], row["cron"], row["tz"], row["catch_up"])
-    return Entry(row["handler"], schedule, row["last_due"], row["now"])
+    return ScheduleEntry(row["handler"], schedule, row["last_due"], row["now"])
 
 
-async def read_timetable(connection: AsyncConnection[Any], handlers: Iterable[str]) -> list[Entry]:
+async def read_timetable(connection: AsyncConnection[Any], handlers: Iterable[str]) -> list[ScheduleEntry]:
     """The schedules of these handlers. Takes no lock."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(READ, (list(handlers),))

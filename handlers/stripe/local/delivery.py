@@ -10,7 +10,7 @@ from handlers.stripe.local.desk import Desk
 from handlers.stripe.local.errors import Refusal
 from handlers.stripe.local.faults import Fault
 from handlers.stripe.local.forms import parse_form
-from handlers.stripe.local.idempotency import Answer
+from handlers.stripe.local.idempotency import StoredAnswer
 
 API_VERSION = "2026-10-28.endive"
 """The version of an account that sends none; stripe 16 sends this one."""
@@ -19,7 +19,7 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gat
 _LOOK_EVERY = 0.02
 
 
-class Delivery:
+class HttpDelivery:
     """Serves every path under `/v1`; `closing` ends the requests that are never answered."""
 
     def __init__(self, desk: Desk, closing: asyncio.Event) -> None:
@@ -55,7 +55,7 @@ class Delivery:
         return web.Response()
 
     async def _delivered(
-        self, request: web.Request, response: web.Response, answer: Answer, fault: Fault
+        self, request: web.Request, response: web.Response, answer: StoredAnswer, fault: Fault
     ) -> web.StreamResponse:
         if fault.kind == "timeout":
             await self._client_gone(request)
@@ -82,7 +82,7 @@ async def _cut(request: web.Request, whole: web.Response, body: bytes) -> web.St
     return response
 
 
-def _response(request: web.Request, answer: Answer, key: str | None) -> web.Response:
+def _response(request: web.Request, answer: StoredAnswer, key: str | None) -> web.Response:
     headers = {
         "Request-Id": answer.request_id,
         "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION),

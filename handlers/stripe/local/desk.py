@@ -19,8 +19,8 @@ from handlers.stripe.local.errors import Refusal, server_error
 from handlers.stripe.local.faults import Fault, Faults
 from handlers.stripe.local.forms import Form
 from handlers.stripe.local.gates import Gate, Gates
-from handlers.stripe.local.idempotency import Answer, KeyBook
-from handlers.stripe.local.limits import RateLimit
+from handlers.stripe.local.idempotency import KeyBook, StoredAnswer
+from handlers.stripe.local.limits import RequestLimit
 from handlers.stripe.local.products import Action
 from handlers.stripe.local.reader import Reader
 from handlers.stripe.local.store import Store, new_id
@@ -57,7 +57,7 @@ class Desk:
     faults: Faults = field(default_factory=Faults)
     gates: Gates = field(default_factory=Gates)
     latency: float = 0.0
-    rate_limit: RateLimit | None = None
+    rate_limit: RequestLimit | None = None
 
     def __post_init__(self) -> None:
         self.test = Side(Store(self.account, False, self.clock), KeyBook(self.clock))
@@ -71,7 +71,7 @@ class Desk:
         self.calls.add(call)
         return call
 
-    async def answer(self, call: Call, authorization: str | None, fault: Fault | None) -> Answer:
+    async def answer(self, call: Call, authorization: str | None, fault: Fault | None) -> StoredAnswer:
         """Return the answer to a request, whatever becomes of it on the way back."""
         try:
             task = self._let_in(call, authorization, fault)
@@ -80,11 +80,11 @@ class Desk:
             return self.refuse(call, refusal)
         return self._answered(call, answer)
 
-    def refuse(self, call: Call, refusal: Refusal) -> Answer:
+    def refuse(self, call: Call, refusal: Refusal) -> StoredAnswer:
         """Return the answer to a request that is refused."""
         return self._answered(call, self._error(call, refusal))
 
-    def _answered(self, call: Call, answer: Answer) -> Answer:
+    def _answered(self, call: Call, answer: StoredAnswer) -> StoredAnswer:
         call.status = answer.status
         self.calls.changed()
         return answer
@@ -102,7 +102,7 @@ class Desk:
         gate = self.gates.take(call.method, call.path)
         return _Task(call, side, lambda: target.action(Reader(call.params), *ids), fault, gate)
 
-    async def _once(self, task: _Task) -> Answer:
+    async def _once(self, task: _Task) -> StoredAnswer:
         call, keys, key = task.call, task.side.keys, task.call.idempotency_key
         if call.method != "POST" or not key:
             return await self._held(task, await self._worked(task))
@@ -117,7 +117,7 @@ class Desk:
             keys.settle(key, answer)
         return await self._held(task, answer)
 
-    async def _worked(self, task: _Task) -> Answer:
+    async def _worked(self, task: _Task) -> StoredAnswer:
         call, fault, gate = task.call, task.fault, task.gate
         if gate is not None and not gate.applied:
             await gate.hold(call)
@@ -134,23 +134,23 @@ class Desk:
             self.changed()
         if fault and fault.kind == "error_500_after":
             return self._error(call, server_error())
-        return Answer(200, json.dumps(body).encode(), call.request_id, {})
+        return StoredAnswer(200, json.dumps(body).encode(), call.request_id, {})
 
-    async def _held(self, task: _Task, answer: Answer) -> Answer:
+    async def _held(self, task: _Task, answer: StoredAnswer) -> StoredAnswer:
         if task.gate is not None and task.gate.applied:
             self._answered(task.call, answer)
             await task.gate.hold(task.call)
         return answer
 
-    def _error(self, call: Call, refusal: Refusal) -> Answer:
+    def _error(self, call: Call, refusal: Refusal) -> StoredAnswer:
         log = f"https://dashboard.stripe.com/{self.account}/test/workbench/logs?object={call.request_id}"
         headers = dict(refusal.headers)
         if refusal.began and call.idempotency_key:
             headers["Stripe-Should-Retry"] = "false"  # the key would only replay it
         body = json.dumps(refusal.body(log)).encode()
-        return Answer(refusal.status, body, call.request_id, headers, keep=refusal.began)
+        return StoredAnswer(refusal.status, body, call.request_id, headers, keep=refusal.began)
 
 
-def _replayed(kept: Answer, call: Call) -> Answer:
+def _replayed(kept: StoredAnswer, call: Call) -> StoredAnswer:
     headers = kept.headers | {"Idempotent-Replayed": "true", "Original-Request": kept.request_id}
-    return Answer(kept.status, kept.body, call.request_id, headers)
+    return StoredAnswer(kept.status, kept.body, call.request_id, headers)

@@ -20,7 +20,7 @@ LIFETIME = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredAnswer:
     """What a client gets: HTTP status, JSON body, request id, and whether to keep it under the key."""
 
     status: int
@@ -36,7 +36,7 @@ class _Use:
     path: str
     form: Form
     at: float
-    answer: Answer | None = None
+    answer: StoredAnswer | None = None
 
 
 class KeyBook:
@@ -46,7 +46,7 @@ class KeyBook:
         self._uses: OrderedDict[str, _Use] = OrderedDict()
         self._clock = clock
 
-    def reserve(self, key: str, method: str, path: str, form: Form) -> Answer | None:
+    def reserve(self, key: str, method: str, path: str, form: Form) -> StoredAnswer | None:
         """Return the answer kept under `key`, or None after reserving it for this request.
 
         Raises Refusal: 400 when the key was used otherwise, 409 while its first request is going on.
@@ -63,7 +63,7 @@ class KeyBook:
             raise key_in_use(key)
         return use.answer
 
-    def settle(self, key: str, answer: Answer | None) -> None:
+    def settle(self, key: str, answer: StoredAnswer | None) -> None:
         """Keep the answer of the request that reserved `key`, or give the key free (None, or not to keep)."""
         if answer is not None and answer.keep:
             self._uses[key].answer = answer
@@ -96,7 +96,7 @@ class KeyBook:
     def load(self, dumped: list[list[Any]]) -> None:
         """Take in what `dump` returned."""
         for key, method, path, form, at, answer in dumped:
-            kept = Answer(**answer | {"body": answer["body"].encode()})
+            kept = StoredAnswer(**answer | {"body": answer["body"].encode()})
             self._uses[key] = _Use(method, path, form, at, kept)
 
 

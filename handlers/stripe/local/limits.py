@@ -7,7 +7,7 @@ import time
 from handlers.stripe.local.errors import rate_limited
 
 
-class RateLimit:
+class RequestLimit:
     """Allows `burst` requests at once (default: one second's worth) and `per_second` on the long run."""
 
     def __init__(self, per_second: float, burst: float | None = None, retry_after: float | None = None) -> None:

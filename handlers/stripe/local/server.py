@@ -17,11 +17,11 @@ from aiohttp import web
 from handlers.stripe.local import admin
 from handlers.stripe.local.access import Access
 from handlers.stripe.local.calls import Call, Calls
-from handlers.stripe.local.delivery import Delivery
+from handlers.stripe.local.delivery import HttpDelivery
 from handlers.stripe.local.desk import Desk, Side
 from handlers.stripe.local.faults import Aim, Fault, FaultKind
 from handlers.stripe.local.gates import Gate
-from handlers.stripe.local.limits import RateLimit
+from handlers.stripe.local.limits import RequestLimit
 from handlers.stripe.local.state_file import Saver, read_state
 from handlers.stripe.local.store import Store, new_id
 
@@ -61,7 +61,7 @@ class LocalStripe:
         self._closing = asyncio.Event()
         app = web.Application(client_max_size=2**20)
         app.add_routes(admin.routes(self._desk))
-        app.router.add_route("*", "/{path:.*}", Delivery(self._desk, self._closing).handle)
+        app.router.add_route("*", "/{path:.*}", HttpDelivery(self._desk, self._closing).handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
     async def __aenter__(self) -> Self:
@@ -150,7 +150,7 @@ class LocalStripe:
         self, per_second: float | None, *, burst: float | None = None, retry_after: float | None = None
     ) -> None:
         """Answer 429 above `per_second` requests (None: no limit), allowing `burst` of them at once."""
-        limit = None if per_second is None else RateLimit(per_second, burst, retry_after)
+        limit = None if per_second is None else RequestLimit(per_second, burst, retry_after)
         self._desk.rate_limit = limit
 
     def set_latency(self, seconds: float) -> None:

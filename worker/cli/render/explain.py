@@ -10,7 +10,7 @@ import click
 
 from worker.commands.output import fields, printable, value_of
 from worker.declare.reconciler import Drift, Standing
-from worker.operate.explain import Delivery, Entry, History
+from worker.operate.explain import DeliveryState, History, TimelineEntry
 
 COLOURS = {"change": "cyan", "replay": "magenta", "effect": "green", "parked": "yellow", "action": "blue"}
 NOW = "bold"
@@ -38,7 +38,7 @@ def _happened(history: History) -> Iterator[Line]:
     yield f"{history.topic} {printable(history.key) if history.key is not None else ''}".rstrip(), "bold"
     if history.more:
         yield "… older ones are left out (--limit)", "dim"
-    deliveries: dict[int, list[Delivery]] = {}
+    deliveries: dict[int, list[DeliveryState]] = {}
     for delivery in history.deliveries:
         deliveries.setdefault(delivery.event_id, []).append(delivery)
     for entry in history.timeline:
@@ -48,7 +48,7 @@ def _happened(history: History) -> Iterator[Line]:
             yield from ((f"{'':25}{_delivered(one)}", "dim") for one in deliveries.get(entry.event_id or 0, []))
 
 
-def _said(entry: Entry) -> str:
+def _said(entry: TimelineEntry) -> str:
     facts = entry.facts
     if entry.kind == "effect":
         return _effect(entry)
@@ -62,7 +62,7 @@ def _said(entry: Entry) -> str:
     return _event(entry)
 
 
-def _event(entry: Entry) -> str:
+def _event(entry: TimelineEntry) -> str:
     facts = entry.facts
     note = facts.get("note")
     if entry.kind == "replay":
@@ -86,7 +86,7 @@ def _noted(op: str, note: Any) -> str:
     return f"note {value_of(note)}"
 
 
-def _effect(entry: Entry) -> str:
+def _effect(entry: TimelineEntry) -> str:
     facts = entry.facts
     took = "" if facts["seconds"] is None else f" in {facts['seconds'] * 1000:.0f} ms"
     ids = " ".join(facts[name] for name in ("object_id", "request_id") if facts[name])
@@ -97,7 +97,7 @@ def _effect(entry: Entry) -> str:
     return f"{text} for event {entry.event_id}, {end}  {fields(facts['changed'] or {})}".rstrip()
 
 
-def _delivered(one: Delivery) -> str:
+def _delivered(one: DeliveryState) -> str:
     took = "" if one.seconds is None else f", effects took {one.seconds * 1000:.0f} ms"
     if one.state == "delivered":
         return f"{one.handler}: delivered before {one.before:%Y-%m-%d %H:%M:%S}{took}"

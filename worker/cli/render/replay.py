@@ -12,8 +12,8 @@ import click
 
 from worker.commands.output import printable
 from worker.commands.progress_bar import Tell
-from worker.operate.replay import Chunk, Run
-from worker.operate.selection import Count
+from worker.operate.replay import Chunk, Replay
+from worker.operate.selection import SelectionCount
 
 # So many appended events are listed for people; of more, only the number is said.
 LISTED = 20
@@ -22,7 +22,7 @@ LISTED = 20
 class Told:
     """Says what happens to one run. `events` counts what was appended by this command."""
 
-    def __init__(self, run: Run, count: Count, *, as_json: bool) -> None:
+    def __init__(self, run: Replay, count: SelectionCount, *, as_json: bool) -> None:
         self.run = run
         self.events = 0
         self._count = count
