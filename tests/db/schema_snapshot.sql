@@ -1135,6 +1135,24 @@ exception when others then
     return to_jsonb(said);
 end $function$
 
+CREATE OR REPLACE FUNCTION hearken.passed(its_tx xid8, its_id bigint, done pg_snapshot, target pg_snapshot, last_id bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (pg_visible_in_snapshot(its_tx, done) OR ((target IS NOT NULL) AND (its_id <= last_id) AND pg_visible_in_snapshot(its_tx, target)))
+
+CREATE OR REPLACE FUNCTION hearken.shard_of(its_slot bigint, its_shards integer)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((its_slot & (2147483647)::bigint) % (its_shards)::bigint)
+
+CREATE OR REPLACE FUNCTION hearken.slot_of(its_key text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN hashtextextended(COALESCE(its_key, ''::text), (0)::bigint)
+
 CREATE OR REPLACE FUNCTION hearken.sound(document json)
  RETURNS json
  LANGUAGE plpgsql
@@ -1163,6 +1181,20 @@ AS $function$
         (select e.id from pg_snapshot_xip(done) x (tx) cross join lateral (
              select i.id from hearken.events i where i.topic = t.topic and i.tx between x.tx and x.tx
              order by i.tx offset 0) e)) u
+$function$
+
+CREATE OR REPLACE FUNCTION hearken.unseen_events(its_topic text, done pg_snapshot, most bigint DEFAULT NULL::bigint)
+ RETURNS SETOF hearken.events
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    select u.* from (
+        (select e.* from hearken.events e
+         where e.topic = its_topic and e.tx >= pg_catalog.pg_snapshot_xmax(done) order by e.tx limit most)
+        union all
+        (select i.* from pg_catalog.pg_snapshot_xip(done) x (tx) cross join lateral (
+             select e.* from hearken.events e
+             where e.topic = its_topic and e.tx between x.tx and x.tx order by e.tx limit most) i)) u
 $function$
 
 CREATE OR REPLACE FUNCTION public.pause_session(session_id bigint)
@@ -1359,19 +1391,10 @@ AS $function$
         select distinct on (c.shard) c.* from hearken.cursors c where c.handler = 'follow_session'
         order by c.shard, c.seq desc
     ), undelivered as (
-        select e.* from position c cross join lateral (
-            select * from hearken.events e
-            where e.topic = 'public.active_game_sessions_v2' and e.tx >= pg_snapshot_xmax(c.done)
-            order by e.tx offset 0) e
-        where not (c.target is not null and e.id <= c.last_id and pg_visible_in_snapshot(e.tx, c.target))
-          and (c.shards = 1 or (hashtextextended(coalesce(e.key, ''), 0) & 2147483647) % c.shards = c.shard)
-        union all
-        select e.* from position c cross join pg_snapshot_xip(c.done) x (tx) cross join lateral (
-            select * from hearken.events e
-            where e.topic = 'public.active_game_sessions_v2' and e.tx between x.tx and x.tx
-            order by e.tx offset 0) e
-        where not (c.target is not null and e.id <= c.last_id and pg_visible_in_snapshot(e.tx, c.target))
-          and (c.shards = 1 or (hashtextextended(coalesce(e.key, ''), 0) & 2147483647) % c.shards = c.shard)
+        select e.* from position c
+        cross join lateral hearken.unseen_events('public.active_game_sessions_v2', c.done) e
+        where not hearken.passed(e.tx, e.id, c.done, c.target, c.last_id)
+          and hearken.shard_of(hearken.slot_of(e.key), c.shards) = c.shard
         union all
         select e.* from hearken.parked p cross join lateral (
             select * from hearken.events e where e.topic = p.topic and e.id = p.event_id offset 0) e

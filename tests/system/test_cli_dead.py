@@ -58,7 +58,7 @@ async def test_one_is_shown_with_its_row_and_what_waits(dead: Rooms) -> None:
         assert part in shown.out
     document = (await hearken(dead.url, "dead", "show", "1", "--json")).json
     assert [event["event_id"] for event in document["behind"]] == [5, 6]
-    assert (document["row"]["price"], document["facts"]["op"]) == ("12", "insert")
+    assert (document["row"]["price"], document["facts"]["op"]) == (12, "insert")
     await dead.execute("delete from rooms where id = 2")
     assert "row now: gone" in (await hearken(dead.url, "dead", "show", "2")).out
 

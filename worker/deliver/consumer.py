@@ -20,6 +20,7 @@ from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
 from worker.deliver.report import report_braked
 from worker.doorbell.bell import Doorbell
+from worker.doorbell.waiting import wait_until_set
 from worker.errors import NotMigrated
 from worker.log import cursors, reader
 from worker.settings import Settings
@@ -184,15 +185,8 @@ class Consumer:
         return woken and not self._restless and not self._stop.is_set()
 
     async def _nap(self, seconds: float) -> bool:
-        """Wait so long, or until the bell rings (True)."""
-        if self._stop.is_set():
-            return False
-        try:
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                await self._bell.wait()
-        except TimeoutError:
-            return False
-        return True
+        """Wait so long, or until the bell rings (True); not at all once stopped."""
+        return not self._stop.is_set() and await wait_until_set(self._bell, seconds)
 
     async def _pause(self, seconds: float) -> None:
         self._bell.clear()

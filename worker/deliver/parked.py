@@ -25,7 +25,7 @@ DUE: LiteralString = """
 with due as materialized (
     select p.event_id, p.topic, p.key, p.slot, p.attempt from hearken.parked p
     where p.handler = %(handler)s and p.state = 'due' and p.due_at <= now()
-      and (%(shards)s = 1 or (p.slot & 2147483647) %% %(shards)s = %(shard)s)
+      and hearken.shard_of(p.slot, %(shards)s) = %(shard)s
     order by p.due_at limit %(limit)s),
 ready as materialized (
     select event_id, topic, key, attempt from due
@@ -46,7 +46,7 @@ KEYS: LiteralString = """
 select n.topic, n.key from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
 cross join lateral (
     select from hearken.parked p
-    where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0)
+    where p.handler = %(handler)s and p.slot = hearken.slot_of(n.key)
       and p.topic = n.topic and p.key is not distinct from n.key
     order by p.event_id limit 1) p
 """
@@ -72,7 +72,7 @@ delete from hearken.parked where ctid = any(array(
     select p.ctid from unnest(%(topic)s::text[], %(key)s::text[], %(event_id)s::bigint[]) as n (topic, key, id)
     cross join lateral (
         select p.ctid, p.topic, p.key, p.event_id from hearken.parked p
-        where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0) offset 0) p
+        where p.handler = %(handler)s and p.slot = hearken.slot_of(n.key) offset 0) p
     where p.topic = n.topic and p.key is not distinct from n.key and p.event_id < n.id))
 """
 # The first parked event of a key must not be a held one: what held it is gone.
@@ -81,7 +81,7 @@ update hearken.parked set state = 'due', due_at = now() where ctid = any(array(
     select first.ctid from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
     cross join lateral (
         select p.ctid, p.state from hearken.parked p
-        where p.handler = %(handler)s and p.slot = hashtextextended(coalesce(n.key, ''), 0)
+        where p.handler = %(handler)s and p.slot = hearken.slot_of(n.key)
           and p.topic = n.topic and p.key is not distinct from n.key
         order by p.event_id limit 1) first
     where first.state = 'held'))

@@ -32,8 +32,7 @@ CLOCK: LiteralString = "select clock_timestamp() as at"
 # A handler is done with an event when all its shards have passed it, and it is not put aside.
 STANDING: LiteralString = """
 select clock_timestamp() as at, seen.passed, aside.state, aside.why
-from (select bool_and(pg_visible_in_snapshot(e.tx, c.done)
-                      or c.target is not null and pg_visible_in_snapshot(e.tx, c.target) and e.id <= c.last_id)
+from (select bool_and(hearken.passed(e.tx, e.id, c.done, c.target, c.last_id))
       from hearken.events e cross join hearken.cursors c
       where e.id = any(%(events)s) and c.handler = %(handler)s) seen (passed)
 left join lateral (select p.state, concat_ws(', ', 'event ' || p.event_id || ' is ' || p.state, p.reason, p.error)

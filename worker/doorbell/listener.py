@@ -14,6 +14,7 @@ import structlog
 from psycopg import Error, OperationalError, sql
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from worker.doorbell.waiting import wait_until_set
 from worker.errors import DatabaseError
 from worker.postgres.database import Connection, Database
 from worker.telemetry.error_line import error_line
@@ -101,8 +102,8 @@ class Listener:
         while not self._broken.is_set():
             self._echo.clear()
             await self.execute(NOTIFY, (self._self_channel,))
-            self._judge(await _within(ANSWER, self._echo))
-            await _within(self._check_every, self._broken)
+            self._judge(await wait_until_set(self._echo, ANSWER))
+            await wait_until_set(self._broken, self._check_every)
         raise OperationalError("the connection was ended by the server or by the network")
 
     def _judge(self, came_back: bool) -> None:
@@ -161,12 +162,3 @@ def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
     reason = None if error is None else error_line(error)
     logger.warning("listener cannot connect, trying again", tries=state.attempt_number, reason=reason)
-
-
-async def _within(seconds: float, event: asyncio.Event) -> bool:
-    """Whether the event is set within so many seconds."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

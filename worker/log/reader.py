@@ -21,7 +21,7 @@ WANTED: LiteralString = """(
     origin is distinct from %(handler)s and (target is null or %(handler)s = any(target))
     and (op = 'snapshot' or op = any(%(ops)s))
     and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
-    and (%(shards)s = 1 or (hashtextextended(coalesce(key, ''), 0) & 2147483647) %% %(shards)s = %(shard)s))"""
+    and (%(shards)s = 1 or hearken.shard_of(hearken.slot_of(key), %(shards)s) = %(shard)s))"""
 # Scanned and wanted are told apart outside the limits: a filter inside one is badly estimated, and ends in a
 # sequential scan. What is not wanted comes back without its rows, to say how far the scan went.
 JUDGED: LiteralString = (
@@ -47,40 +47,22 @@ with scanned as materialized (
     order by e.id limit %(limit)s),"""
     + JUDGED
 )
-# One transaction's events are asked for as a range in the order of tx: equality would do with either index, and a plan
-# made while a partition was empty may have taken the other, which then reads the whole topic.
 # Most windows are small: this reads one whole, if there are fewer than `limit` events in it, without opening it first.
 RECENT: LiteralString = (
     """
 with scanned as materialized (
     select e.* from unnest(%(topics)s::text[]) t (topic)
-    cross join lateral (
-        select * from hearken.events e
-        where e.topic = t.topic and e.tx >= pg_snapshot_xmax(%(done)s::pg_snapshot)
-        order by e.tx limit %(limit)s) e
-    union all
-    select e.* from unnest(%(topics)s::text[]) t (topic)
-    cross join pg_snapshot_xip(%(done)s::pg_snapshot) x (tx)
-    cross join lateral (
-        select * from hearken.events e
-        where e.topic = t.topic and e.tx between x.tx and x.tx
-        order by e.tx limit %(limit)s) e),"""
+    cross join lateral hearken.unseen_events(t.topic, %(done)s::pg_snapshot, %(limit)s) e),"""
     + JUDGED
 )
 # Looked at before sleeping: takes no lock, writes nothing.
 PEEK: LiteralString = """
 select c.target is not null
-       or exists (select from unnest(%(topics)s::text[]) t (topic) cross join lateral (
-                      select from hearken.events e
-                      where e.topic = t.topic and e.tx >= pg_snapshot_xmax(c.done) order by e.tx limit 1) e)
        or exists (select from unnest(%(topics)s::text[]) t (topic)
-                  cross join pg_snapshot_xip(c.done) x (tx) cross join lateral (
-                      select from hearken.events e
-                      where e.topic = t.topic and e.tx between x.tx and x.tx
-                      order by e.tx limit 1) e) as work,
+                  cross join lateral hearken.unseen_events(t.topic, c.done, 1)) as work,
        (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
         where p.handler = c.handler and p.state = 'due'
-          and (c.shards = 1 or (p.slot & 2147483647) %% c.shards = c.shard)) as due_in
+          and hearken.shard_of(p.slot, c.shards) = c.shard) as due_in
 from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s order by c.seq desc limit 1
 """
 

@@ -16,6 +16,7 @@ import structlog
 from psycopg import Error, OperationalError, errors
 
 from worker.deliver.consumer import Consumer
+from worker.doorbell.waiting import wait_until_set
 from worker.errors import CheckFailed
 from worker.observe.silence import Silence, find_silence
 from worker.postgres.database import Connection
@@ -94,12 +95,12 @@ class Canary:
 
     async def run(self) -> None:
         """Beat until stopped, for the first time after the interval. Never raises."""
-        if await self._stopped_within(self._interval):
+        if await wait_until_set(self._stop, self._interval):
             return
         consuming = asyncio.create_task(self.consumer.run())
         try:
             pause = 0.0
-            while not await self._stopped_within(pause):
+            while not await wait_until_set(self._stop, pause):
                 pause = await self._turn()
         finally:
             self.consumer.stop()
@@ -133,10 +134,10 @@ class Canary:
         due = time.monotonic() + self._interval
         pause = min(FIRST_LOOK, self._interval / 4)
         while (left := due - time.monotonic()) > 0:
-            if await self._stopped_within(min(pause, left)):
+            if await wait_until_set(self._stop, min(pause, left)):
                 return
             if await self._is_back():
-                await self._stopped_within(due - time.monotonic())
+                await wait_until_set(self._stop, due - time.monotonic())
                 return
             pause = min(2 * pause, LONGEST_LOOK)
 
@@ -184,11 +185,3 @@ class Canary:
                 await connection.execute(LEAVE, (self._worker,))
         except (Error, OSError) as error:  # TimeoutError is one
             logger.info("canary's row is left behind", reason=error_line(error))
-
-    async def _stopped_within(self, seconds: float) -> bool:
-        """Wait so long, or until stopped (True)."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._stop.wait()
-        except TimeoutError:
-            return self._stop.is_set()

@@ -49,7 +49,7 @@ left join lateral (
            extract(epoch from clock_timestamp() - min(due_at) filter (where state = 'due'))::float8 as overdue
     from hearken.parked k
     where k.handler = c.handler
-      and (hashtextextended(coalesce(k.key, ''), 0) & 2147483647) % c.shards = c.shard) k on true
+      and hearken.shard_of(k.slot, c.shards) = c.shard) k on true
 order by c.handler, c.shard
 """
 )
@@ -66,13 +66,8 @@ from unnest(%(topics)s::text[]) t (topic) cross join lateral (
        and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
      order by e.id limit %(most)s)
     union all
-    (select * from hearken.events e
-     where e.topic = t.topic and e.tx >= pg_snapshot_xmax(coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot))
-     order by e.tx limit %(most)s)
-    union all
-    select e.* from pg_snapshot_xip(coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot)) x (tx)
-    cross join lateral (select * from hearken.events e where e.topic = t.topic and e.tx between x.tx and x.tx
-                        order by e.tx limit %(most)s) e) e
+    select * from hearken.unseen_events(
+        t.topic, coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot), %(most)s)) e
 where """
     + WANTED
 )

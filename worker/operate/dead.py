@@ -57,7 +57,7 @@ where p.handler = c.handler and p.event_id = c.event_id
 """
 CLAIM: LiteralString = "select pg_advisory_xact_lock(k) from unnest(%s::bigint[]) with ordinality n (k, i) order by i"
 SHARDS: LiteralString = """
-select distinct p.handler, (p.slot & 2147483647) %% c.shards as shard
+select distinct p.handler, hearken.shard_of(p.slot, c.shards) as shard
 from unnest(%(handlers)s::text[], %(event_ids)s::bigint[]) n (handler, event_id)
 join hearken.parked p using (handler, event_id) join hearken.cursors c on c.handler = p.handler
 order by 1, 2

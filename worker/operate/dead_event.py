@@ -10,11 +10,10 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from worker.capture.catalog import read_table
 from worker.declare.handler import Handler
-from worker.deliver.context import row_query
 from worker.errors import WatchError
 from worker.operate.dead import Dead
+from worker.operate.row_now import read_row_now
 
 EVENT: LiteralString = """
 select p.handler, p.event_id, p.topic, p.key, p.attempt, p.reason, p.error, p.parked_at, e.at, e.op, e.replay_of,
@@ -42,7 +41,7 @@ class Examined:
     """
 
     facts: dict[str, Any]
-    row: dict[str, Any] | None
+    row: Mapping[str, Any] | None
     unread: str | None
     behind: list[dict[str, Any]]
 
@@ -70,15 +69,9 @@ async def examine_dead(
 
 async def _row_now(
     connection: AsyncConnection[Any], topic: str, key: str | None, declared: Mapping[str, Handler]
-) -> tuple[dict[str, Any] | None, str | None]:
+) -> tuple[Mapping[str, Any] | None, str | None]:
     """The row without excluded columns, which only the declarations know. Raises WatchError."""
     hearing = [handler for handler in declared.values() if handler.topic == topic]
     if key is None or not hearing:
         return None, "the event is of no row" if key is None else "no handler of its table is declared"
-    excluded = {column for handler in hearing for column in handler.subscription.exclude}
-    query, values = row_query(await read_table(connection, topic), key)
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(query, values)).fetchone()
-    if row is None:
-        return None, None
-    return {name: value for name, value in row.items() if name not in excluded}, None
+    return await read_row_now(connection, topic, key, hearing), None

@@ -6,7 +6,6 @@ Reading for handlers is in `log.reader`. What is found here is what `replay` app
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -17,6 +16,7 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.change import Op
 from worker.doorbell.bell import Doorbell
+from worker.doorbell.waiting import wait_until_set
 
 # There is no index on topic alone: each step of this jumps to the next topic in (topic, id).
 TOPICS: LiteralString = """
@@ -51,12 +51,7 @@ UNSEEN: LiteralString = (
     "select "
     + COLUMNS
     + """ from unnest(%(topics)s::text[]) t (topic) cross join lateral (
-    (select * from hearken.events e
-     where e.topic = t.topic and e.tx >= pg_snapshot_xmax(%(seen)s::pg_snapshot) order by e.tx)
-    union all
-    (select i.* from pg_snapshot_xip(%(seen)s::pg_snapshot) x (tx) cross join lateral (
-         select * from hearken.events i where i.topic = t.topic and i.tx between x.tx and x.tx
-         order by i.tx) i)) e
+    select * from hearken.unseen_events(t.topic, %(seen)s::pg_snapshot)) e
 where """
     + MATCHES
     + " order by e.id"
@@ -136,7 +131,7 @@ async def follow_events(
                 before, seen = seen, await _snapshot(connection)
                 async for event in _unseen(connection, wanted, before, rows=rows):
                     yield event
-            await _ring(bell, sleep.patience)
+            await wait_until_set(bell, sleep.patience)
 
 
 async def _unseen(connection: AsyncConnection[Any], wanted: Filter, seen: str, *, rows: bool) -> AsyncIterator[Event]:
@@ -151,14 +146,6 @@ async def _snapshot(connection: AsyncConnection[Any]) -> str:
     async with connection.cursor(row_factory=scalar_row) as cursor:
         (snapshot,) = await (await cursor.execute(SNAPSHOT)).fetchall()
     return str(snapshot)
-
-
-async def _ring(bell: asyncio.Event, patience: float) -> None:
-    try:
-        async with asyncio.timeout(None if math.isinf(patience) else patience):
-            await bell.wait()
-    except TimeoutError:
-        return
 
 
 def _parameters(wanted: Filter, *, rows: bool) -> dict[str, Any]:

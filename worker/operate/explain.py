@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from worker.capture.catalog import Table, read_table
+from worker.capture.catalog import read_table
 from worker.change import parse
 from worker.declare.handler import Handler
 from worker.errors import WatchError
 from worker.log.reader import WANTED, wishes
+from worker.operate.row_now import read_row_now
 
 EVENTS: LiteralString = """
 select e.id, e.at, e.op, e.key, e.origin, e.replay_of, e.target, e.note::text as note, e.old::text as old,
@@ -52,19 +53,17 @@ order by id desc limit %(limit)s
 # Which of the events a handler hears, and whether its cursor has passed each; `moved_at` is when it last moved.
 DELIVERED: LiteralString = (
     """
-select e.id, c.moved_at, pg_visible_in_snapshot(e.tx, c.done)
-       or (c.last_id >= e.id and coalesce(pg_visible_in_snapshot(e.tx, c.target), false)) as passed
+select e.id, c.moved_at, hearken.passed(e.tx, e.id, c.done, c.target, c.last_id) as passed
 from (select * from hearken.events where topic = %(topic)s and id = any(%(ids)s) and """
     + WANTED
     + """) e
 cross join lateral (
     select c.* from hearken.cursors c where c.handler = %(handler)s
-      and (hashtextextended(coalesce(e.key, ''), 0) & 2147483647) %% c.shards = c.shard
+      and hearken.shard_of(hearken.slot_of(e.key), c.shards) = c.shard
     order by c.seq desc limit 1) c
 order by e.id
 """
 )
-ROW = sql.SQL("select row_to_json(r.*)::text as row from {table} r where {key}")
 
 
 @dataclass(frozen=True)
@@ -228,18 +227,9 @@ async def _row(
     connection: AsyncConnection[Any], topic: str, key: str | None, handlers: Sequence[Handler]
 ) -> tuple[Mapping[str, Any] | None, bool]:
     try:
-        table = await read_table(connection, topic)
+        if key is None:
+            await read_table(connection, topic)
+            return None, True
+        return await read_row_now(connection, topic, key, handlers), True
     except WatchError:
         return None, False
-    if key is None:
-        return None, True
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        found = await (await cursor.execute(_by_key(table), table.split_key(key))).fetchone()
-    hidden = {column for handler in handlers for column in handler.subscription.exclude}
-    row = None if found is None else {c: v for c, v in parse(found["row"]).items() if c not in hidden}
-    return row, True
-
-
-def _by_key(table: Table) -> sql.Composed:
-    conditions = sql.SQL(" and ").join(sql.SQL("r.{} = %s").format(sql.Identifier(column)) for column in table.key)
-    return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions)

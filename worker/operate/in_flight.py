@@ -31,14 +31,9 @@ BY_INDEX: LiteralString = (
 SINCE: LiteralString = (
     """
 select distinct key from unnest(%(topics)s::text[]) t (topic) cross join lateral (
-    (select * from hearken.events e
-     where e.topic = t.topic and e.tx >= pg_snapshot_xmax(%(done)s::pg_snapshot) order by e.tx offset 0)
-    union all
-    select e.* from pg_snapshot_xip(%(done)s::pg_snapshot) x (tx)
-    cross join lateral (select * from hearken.events e where e.topic = t.topic and e.tx between x.tx and x.tx
-                        order by e.tx offset 0) e) e
-where key = any(%(keys)s) and (%(target)s::pg_snapshot is null or id > %(last_id)s
-                               or not pg_visible_in_snapshot(tx, %(target)s::pg_snapshot)) and """
+    select * from hearken.unseen_events(t.topic, %(done)s::pg_snapshot)) e
+where key = any(%(keys)s)
+  and not hearken.passed(tx, id, %(done)s::pg_snapshot, %(target)s::pg_snapshot, %(last_id)s::bigint) and """
     + WANTED
 )
 

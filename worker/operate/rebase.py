@@ -41,10 +41,8 @@ appended as (
         select array_agg(distinct c.handler) as handlers from strangers c
         where e.topic = any(c.topics) and e.origin is distinct from c.handler
           and (e.target is null or c.handler = any(e.target))
-          and (hashtextextended(coalesce(e.key, ''), 0) & 2147483647) % c.shards = c.shard
-          and (e.id > known.id or not coalesce(
-                  pg_visible_in_snapshot(e.tx, c.done)
-                  or (e.id <= c.last_id and pg_visible_in_snapshot(e.tx, c.target)), false))) u
+          and hearken.shard_of(hearken.slot_of(e.key), c.shards) = c.shard
+          and (e.id > known.id or not hearken.passed(e.tx, e.id, c.done, c.target, c.last_id))) u
     where u.handlers is not null order by e.id
     returning topic, target)
 select topic, handler, count(*) as events from appended, unnest(target) handler group by topic, handler

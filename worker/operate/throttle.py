@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import scalar_row
 
 from worker.declare.handler import Handler
+from worker.doorbell.waiting import wait_until_set
 from worker.operate.replay import Chunk, Replay, append_chunk
 from worker.postgres.database import CLUSTER
 
@@ -35,8 +36,7 @@ WAITING: LiteralString = (
 select h.name from unnest(%(names)s::text[], %(shards)s::int[]) h (name, shards)
 cross join generate_series(0, h.shards - 1) s (shard) cross join lateral (
     select c.* from hearken.cursors c where c.handler = h.name and c.shard = s.shard order by c.seq desc limit 1) c
-where not (pg_visible_in_snapshot(%(tx)s::xid8, c.done)
-           or (c.last_id >= %(id)s and coalesce(pg_visible_in_snapshot(%(tx)s::xid8, c.target), false)))
+where not hearken.passed(%(tx)s::xid8, %(id)s::bigint, c.done, c.target, c.last_id)
   and not exists (select from hearken.paused p where p.handler = h.name) and c.cluster = """
     + CLUSTER
 )
@@ -82,8 +82,8 @@ class Throttle:
                 break
             if seconds > WARN_AFTER:
                 self.waiting(behind)
-            await self._nap(LOOK if seconds < PROMPT else 10 * LOOK)
-        await self._nap(self._due - time.monotonic())
+            await wait_until_set(self.stop, LOOK if seconds < PROMPT else 10 * LOOK)
+        await wait_until_set(self.stop, self._due - time.monotonic())
 
     async def _behind(self, newest: dict[str, Any]) -> list[str]:
         whom = {"names": [h.name for h in self.handlers], "shards": [h.shards for h in self.handlers]}
@@ -98,13 +98,6 @@ class Throttle:
                 (self._attended,) = await (await cursor.execute(WORKERS)).fetchall()
             self._looked = time.monotonic()
         return self._attended
-
-    async def _nap(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self.stop.wait()
-        except TimeoutError:
-            return
 
 
 async def append_all(run: Replay, pace: Throttle) -> AsyncIterator[Chunk]:

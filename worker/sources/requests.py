@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from worker.declare.handler import Handler
 from worker.deliver.runs import Run
 from worker.doorbell.ring import ring
+from worker.doorbell.waiting import wait_until_set
 from worker.errors import AlreadyRunning, KeyTaken
 from worker.postgres.locks import topic_lock
 
@@ -156,9 +157,6 @@ async def wait_for(
     pause = FIRST_LOOK
     while (run := await look()) is not None and run.ended_at is None and clock() < until and not stop.is_set():
         seen(run)
-        try:
-            async with asyncio.timeout(min(pause, until - clock())):
-                await stop.wait()
-        except TimeoutError:
+        if not await wait_until_set(stop, min(pause, until - clock())):
             pause = min(pause * 1.5, LONGEST_LOOK)
     return run

@@ -54,8 +54,7 @@ insert into hearken.events (topic, op, key, new, note, replay_of, target)
 select %(topic)s, e.op, %(name)s, e.new, e.note, e.id, e.target
 from (select * from hearken.cursors where handler = %(handler)s order by seq desc limit 1) c
 cross join unnest(c.topics) t (topic) join hearken.events e on e.topic = t.topic
-where e.op = 'tick' and e.topic <> %(topic)s and not coalesce(
-    pg_visible_in_snapshot(e.tx, c.done) or (e.id <= c.last_id and pg_visible_in_snapshot(e.tx, c.target)), false)
+where e.op = 'tick' and e.topic <> %(topic)s and not hearken.passed(e.tx, e.id, c.done, c.target, c.last_id)
 order by e.id
 """
 
