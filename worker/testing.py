@@ -17,8 +17,9 @@ from psycopg.rows import DictRow
 
 from worker.capture.catalog import read_table
 from worker.declare.registry import Registry, registry
-from worker.deliver.consumer import Consumer, Turn
+from worker.deliver.consumer import Consumer
 from worker.deliver.context import Services
+from worker.deliver.progress import Turn
 from worker.deliver.runs import Run, find_run
 from worker.doorbell.bell import Doorbell
 from worker.errors import UsageError

@@ -10,8 +10,8 @@ import pytest
 
 from worker.change import Change
 from worker.declare.registry import Registry
-from worker.deliver.consumer import Turn
 from worker.deliver.context import Context
+from worker.deliver.progress import Turn
 from worker.observe.status import HandlerStatus, read_status
 from worker.testing import Bench, bench
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -12,18 +12,21 @@ import structlog
 from worker.change import Change
 from worker.declare.handler import Handler
 from worker.deliver import brake, parked, runs
-from worker.deliver.call import Deadline, Delivery, run_external, run_transactional
+from worker.deliver.call import Delivery
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
+from worker.deliver.external import ExternalDelivery
 from worker.deliver.parked import Parking
-from worker.deliver.report import Report, report_batch
+from worker.deliver.progress import ConsumerProgress
+from worker.deliver.report import Report
 from worker.deliver.settle import fold, run_ends, settle
+from worker.deliver.shutdown import Shutdown
+from worker.deliver.transactional import deliver_batch
 from worker.log import cursors, reader
 from worker.log.cursors import Claim
 from worker.outcomes import Park, Unavailable
 from worker.postgres.database import Connection
 from worker.settings import Settings
-from worker.telemetry.metrics import HandlerMetrics
 
 logger = structlog.get_logger("batch")
 
@@ -39,11 +42,13 @@ class Done:
     """What a batch came to: how many events it had (0: there was nothing to do), and whether there may be more.
 
     braked  what the brake has seen, when it has stopped the handler
+    report  what is to be counted and logged once it is committed
     """
 
     events: int
     more: bool
     braked: brake.Seen | None = None
+    report: Report | None = None
 
 
 class BatchRunner:
@@ -56,53 +61,42 @@ class BatchRunner:
         services: Services,
         settings: Settings,
         circuit: Circuit,
-        metrics: HandlerMetrics,
-        stop: asyncio.Event,
-        moving: Callable[[], None],
+        progress: ConsumerProgress,
+        shutdown: Shutdown,
     ) -> None:
-        self.cancel = asyncio.Event()
         self._handler = handler
         self._shard = shard
         self._services = services
         self._settings = settings
         self._circuit = circuit
-        self._metrics = metrics
-        self._stop = stop
-        self._moving = moving
+        self._progress = progress
+        self._shutdown = shutdown
         self._size = min(handler.batch, FIRST_SIZE)
         self._parked_last = False
-        self._report: Report | None = None
 
     async def run(self, connection: Connection, claim: Claim) -> Done:
         """Do one batch, parked events and new ones in turns."""
-        self._report = None
-        retried = 0
+        done = None
         if claim.has_parked and not self._parked_last:
-            retried = await self._run_parked(connection)
-        self._parked_last = retried > 0
-        return Done(retried, more=True) if retried else await self._run_new(connection, claim)
-
-    def report(self) -> None:
-        """Tell what the last batch came to, now that it is committed."""
-        report, self._report = self._report, None
-        if report is not None:
-            report_batch(report, self._handler, self._metrics)
+            done = await self._run_parked(connection)
+        self._parked_last = done is not None
+        return done or await self._run_new(connection, claim)
 
     def _limit(self) -> int:
         if self._handler.schedule is not None and self._handler.fold:
             return self._handler.batch  # ticks have one key: however many there are, the newest is delivered
         return 1 if self._circuit.open else self._size
 
-    async def _run_parked(self, connection: Connection) -> int:
+    async def _run_parked(self, connection: Connection) -> Done | None:
         changes = await parked.read_due(connection, self._handler, self._shard, self._limit())
         if not changes:
-            return 0
+            return None
         lost = [Delivery(change, GONE) for change in changes if not change.op]
         report = await self._deliver(connection, [change for change in changes if change.op], lost)
         await parked.park(connection, self._handler.name, report.settlement.parkings)
         await parked.unpark(connection, self._handler.name, report.settlement.delivered)
         await self._settle_runs(connection, report)
-        return len(changes)
+        return Done(len(changes), more=True, report=report)
 
     async def _run_new(self, connection: Connection, claim: Claim) -> Done:
         batch = await reader.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
@@ -125,7 +119,7 @@ class BatchRunner:
         await self._settle_runs(connection, report)
         await cursors.move(connection, claim, batch.then)
         more = batch.then.target is not None or bool(report.settlement.parkings or held)
-        return Done(max(1, len(batch.changes)), more=more)
+        return Done(max(1, len(batch.changes)), more=more, report=report)
 
     async def _behind_parked(self, connection: Connection, changes: Sequence[Change]) -> list[Change]:
         keys = await parked.parked_keys(connection, self._handler.name, changes)
@@ -139,8 +133,7 @@ class BatchRunner:
         if changes:
             self._resize(len(changes), time.monotonic() - started)
         settlement = settle(self._handler, deliveries, circuit_open=self._circuit.open)
-        self._report = Report(deliveries, settlement)
-        return self._report
+        return Report(deliveries, settlement)
 
     async def _settle_runs(self, connection: Connection, report: Report) -> None:
         """Of ticks and requests it is kept what became of them."""
@@ -149,22 +142,24 @@ class BatchRunner:
 
     async def _call(self, connection: Connection, changes: Sequence[Change]) -> list[Delivery]:
         if self._handler.transactional:
-            deliveries = await run_transactional(self._handler, changes, self._services, connection)
-            for delivery in deliveries:
-                self._ended(delivery)
+            deliveries = await deliver_batch(self._handler, changes, self._services, connection)
+            self._watch(deliveries)
             return deliveries
+        deadline = asyncio.get_running_loop().time() + self._settings.batch_deadline
+        running = ExternalDelivery(self._handler, changes, self._services, connection, deadline, self._shutdown)
         probing = self._circuit.open
-        deadline = Deadline(
-            asyncio.get_running_loop().time() + self._settings.batch_deadline,
-            lambda: self._stop.is_set() or (self._circuit.open and not probing),
-        )
-        return await run_external(
-            self._handler, changes, self._services, connection, deadline, self.cancel, self._ended
-        )
+        deliveries = []
+        async for ended in running:
+            deliveries += ended
+            self._watch(ended)
+            if self._circuit.open and not probing:
+                running.stop()
+        return deliveries
 
-    def _ended(self, delivery: Delivery) -> None:
-        self._moving()
-        self._watch_circuit(delivery)
+    def _watch(self, ended: Sequence[Delivery]) -> None:
+        self._progress.working()
+        for delivery in ended:
+            self._watch_circuit(delivery)
 
     def _watch_circuit(self, delivery: Delivery) -> None:
         if not delivery.attempted:

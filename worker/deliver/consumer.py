@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass, field
-from enum import Enum
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, stop_when_event_set, wait_random_exponential
@@ -18,7 +16,9 @@ from worker.declare.handler import Handler
 from worker.deliver.batch import BatchRunner
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
-from worker.deliver.report import report_braked
+from worker.deliver.progress import ConsumerProgress, Turn
+from worker.deliver.report import report_batch, report_braked
+from worker.deliver.shutdown import Shutdown
 from worker.doorbell.bell import Doorbell
 from worker.doorbell.waiting import wait_until_set
 from worker.errors import NotMigrated
@@ -42,40 +42,6 @@ LINGER = 0.005
 BUSY = 5
 
 
-class Turn(Enum):
-    """What one turn of the loop came to."""
-
-    WORKED = "worked"  # and there may be more
-    CAUGHT_UP = "caught up"  # did something, and has seen nothing more
-    IDLE = "idle"  # found nothing to do
-    ELSEWHERE = "elsewhere"
-    PAUSED = "paused"
-
-
-@dataclass
-class ConsumerProgress:
-    """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds.
-
-    `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
-    """
-
-    turn: Turn | None = None
-    moved_at: float = field(default_factory=time.monotonic)
-    trouble: str | None = None
-    next: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def working(self) -> None:
-        """A batch begins, or a delivery of it ended; in trouble that says nothing, it may be rolled back again."""
-        self.turn = Turn.WORKED
-        if self.trouble is None:
-            self.moved_at = time.monotonic()
-
-    def moved(self, turn: Turn) -> None:
-        self.turn, self.trouble, self.moved_at = turn, None, time.monotonic()
-        self.next.set()
-        self.next = asyncio.Event()
-
-
 class Consumer:
     """Runs one handler's shard until told to stop. Several processes may run the same one: the lock decides."""
 
@@ -94,17 +60,18 @@ class Consumer:
         self._parked = False
         self._bell = asyncio.Event()
         self._stop = asyncio.Event()
-        moving = self.progress.working
-        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self._metrics, self._stop, moving)
+        self._shutdown = Shutdown()
+        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self.progress, self._shutdown)
 
     def stop(self) -> None:
         """Claim nothing more; what runs may end."""
+        self._shutdown.begin()
         self._stop.set()
         self._bell.set()
 
     def cancel(self) -> None:
         """End what still runs: events of an external handler go back, a transactional batch is rolled back."""
-        self._runner.cancel.set()
+        self._shutdown.cancel()
         if self.handler.transactional and self._task is not None:
             self._task.cancel()
 
@@ -151,7 +118,8 @@ class Consumer:
         if done.braked is not None:
             report_braked(self.handler, done.braked)
             return Turn.PAUSED
-        self._runner.report()
+        if done.report is not None:
+            report_batch(done.report, self.handler, self._metrics)
         self._restless = self._restless and done.events >= BUSY
         if done.more:
             return Turn.WORKED

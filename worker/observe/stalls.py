@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from worker.declare.handler import Handler
-from worker.deliver.consumer import Consumer, Turn
+from worker.deliver.consumer import Consumer
+from worker.deliver.progress import Turn
 from worker.errors import CheckFailed
 from worker.observe.status import HandlerStatus
 

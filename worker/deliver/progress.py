@@ -1,0 +1,42 @@
+"""How a consumer gets on: written by it and by its batches, read by `observe`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Turn(Enum):
+    """What one turn of the loop came to."""
+
+    WORKED = "worked"  # and there may be more
+    CAUGHT_UP = "caught up"  # did something, and has seen nothing more
+    IDLE = "idle"  # found nothing to do
+    ELSEWHERE = "elsewhere"
+    PAUSED = "paused"
+
+
+@dataclass
+class ConsumerProgress:
+    """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds.
+
+    `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
+    """
+
+    turn: Turn | None = None
+    moved_at: float = field(default_factory=time.monotonic)
+    trouble: str | None = None
+    next: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def working(self) -> None:
+        """A batch begins, or a delivery of it ended; in trouble that says nothing, it may be rolled back again."""
+        self.turn = Turn.WORKED
+        if self.trouble is None:
+            self.moved_at = time.monotonic()
+
+    def moved(self, turn: Turn) -> None:
+        self.turn, self.trouble, self.moved_at = turn, None, time.monotonic()
+        self.next.set()
+        self.next = asyncio.Event()
