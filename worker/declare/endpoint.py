@@ -8,58 +8,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter
+from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
-from worker.declare.handler import Handler, Subscription, refuse
-from worker.postgres.database import Database
+from worker.declare.handler import Endpoint, Handler, Read, Subscription, refuse
 
 #: What the worker itself answers at.
 OWN_PATHS = ("/livez", "/readyz", "/health", "/metrics", "/openapi.json")
-
-
-class NoBody(BaseModel):
-    """The body of an endpoint that asks for none: nothing, or an empty object."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True)
-class Read:
-    """What answers a GET: an `async def` of (query, database) whose first annotation is the query's pydantic model."""
-
-    function: Callable[[Any, Database], Awaitable[Any]]
-    query: type[BaseModel]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where and how requests for a handler come in.
-
-    body   what a POST must bring; unknown fields are refused if the model forbids them
-    read   answers a GET with data; without it a GET says how to POST
-    wait   seconds that a POST waits for the outcome, unless it says otherwise
-    alone  a POST is refused while another run is under way
-    rate   POSTs and GETs a minute
-    """
-
-    name: str
-    path: str
-    body: type[BaseModel] = NoBody
-    read: Read | None = None
-    wait: float = 25.0
-    alone: bool = False
-    rate: int = 60
-
-    @property
-    def topic(self) -> str:
-        return f"request/{self.name}"
-
-    def status_path(self, event_id: int | str) -> str:
-        """Where the outcome of a run is asked for."""
-        return f"{self.path}/runs/{event_id}"
 
 
 def reading(handler: str, function: Callable[..., Awaitable[Any]] | None) -> Read | None:

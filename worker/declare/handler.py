@@ -6,13 +6,13 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from worker.declare.cron import Schedule
 from worker.errors import DeclarationError
-
-if TYPE_CHECKING:
-    from worker.declare.endpoint import Endpoint
+from worker.postgres.database import Database
 
 CHANGES = ("insert", "update", "delete", "truncate")
 # How topics begin whose events come from elsewhere than a table.
@@ -43,6 +43,48 @@ class Subscription:
     def is_table(self) -> bool:
         """Whether triggers capture its events, and there are rows to read."""
         return not self.topic.startswith(SOURCES)
+
+
+class NoBody(BaseModel):
+    """The body of an endpoint that asks for none: nothing, or an empty object."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What answers a GET: an `async def` of (query, database) whose first annotation is the query's pydantic model."""
+
+    function: Callable[[Any, Database], Awaitable[Any]]
+    query: type[BaseModel]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where and how requests for a handler come in.
+
+    body   what a POST must bring; unknown fields are refused if the model forbids them
+    read   answers a GET with data; without it a GET says how to POST
+    wait   seconds that a POST waits for the outcome, unless it says otherwise
+    alone  a POST is refused while another run is under way
+    rate   POSTs and GETs a minute
+    """
+
+    name: str
+    path: str
+    body: type[BaseModel] = NoBody
+    read: Read | None = None
+    wait: float = 25.0
+    alone: bool = False
+    rate: int = 60
+
+    @property
+    def topic(self) -> str:
+        return f"request/{self.name}"
+
+    def status_path(self, event_id: int | str) -> str:
+        """Where the outcome of a run is asked for."""
+        return f"{self.path}/runs/{event_id}"
 
 
 @dataclass(frozen=True)

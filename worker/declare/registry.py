@@ -13,9 +13,18 @@ from pydantic import BaseModel
 
 from worker.declare.builtin import CANARY
 from worker.declare.cron import CatchUp
-from worker.declare.endpoint import Endpoint, NoBody, reading, requested
+from worker.declare.endpoint import reading, requested
 from worker.declare.extensions import Extensions, import_modules
-from worker.declare.handler import CHANGES, Handler, check_beside, check_handler, require_table, subscribe
+from worker.declare.handler import (
+    CHANGES,
+    Endpoint,
+    Handler,
+    NoBody,
+    check_beside,
+    check_handler,
+    require_table,
+    subscribe,
+)
 from worker.declare.reconciler import Find, Look, Reconciler
 from worker.declare.schedule import scheduled
 from worker.errors import DeclarationError

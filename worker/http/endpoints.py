@@ -20,8 +20,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import to_jsonable_python
 
-from worker.declare.endpoint import Endpoint
-from worker.declare.handler import Handler
+from worker.declare.handler import Endpoint, Handler
 from worker.deliver.runs import Run, find_run
 from worker.errors import AlreadyRunning, KeyTaken, RequestRefused
 from worker.http.openapi import describe

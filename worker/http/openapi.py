@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from worker.declare.endpoint import Endpoint, Read, result_schema
-from worker.declare.handler import Handler
+from worker.declare.endpoint import result_schema
+from worker.declare.handler import Endpoint, Handler, Read
 from worker.version import __version__
 
 JSON = "application/json"
