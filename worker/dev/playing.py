@@ -16,6 +16,9 @@ from worker.dev.demo import DemoFailed, Stage
 from worker.dev.running import Running, running
 from worker.observe.checks import CheckResult
 
+# Seconds within which the worker must be ready to be played before.
+_START = 60.0
+
 
 async def play_all(registry: Registry, *, deadline: float = 60.0) -> None:
     """Play the demos in order of their names, each within `deadline` seconds.
@@ -26,7 +29,7 @@ async def play_all(registry: Registry, *, deadline: float = 60.0) -> None:
         raise DemoFailed("the modules that HEARKEN_HANDLERS names declare no demo")
     with tempfile.TemporaryDirectory(prefix="hearken-demo-") as folder:
         async with running(registry, Path(folder), throwaway=True) as world:
-            async with _within(deadline, "the worker", lambda: world.app.not_ready_because):
+            async with _within(_START, "the worker", lambda: world.app.not_ready_because):
                 await world.meanwhile(world.app.ready.wait())
             _require(await world.checks())
             for name in sorted(registry.demos):
