@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("worker", "handlers", "schema")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-LONGEST_FILE, LONGEST_FUNCTION, LONG_FUNCTION, SHARE = 260, 50, 25, 0.9
+LONGEST_FILE, TOO_LONG, LONG, SHARE = 260, 50, 20, 0.9
+# What stands before all rooms: the front door, and what every room may use.
+TOP = {"__init__", "__main__", "app", "change", "errors", "outcomes", "rate_limit", "settings", "testing", "version"}
+# Where tests may let time pass.
+WAITING = "tests/support/waiting.py"
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 RUN_SQL = {"execute", "executemany", "copy", "stream"}
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    """Every file's name below the root, and its syntax tree."""
-    for path in FILES:
+def trees(files: Iterable[Path] = FILES) -> Iterator[tuple[str, ast.Module]]:
+    """Each file's name below the root, and its syntax tree."""
+    for path in files:
         yield str(path.relative_to(ROOT)), ast.parse(path.read_text("utf-8"))
 
 
@@ -37,11 +42,17 @@ def test_there_is_something_to_look_at() -> None:
 
 
 def test_functions_are_short() -> None:
-    """None is longer than a screen, nine in ten are shorter than half of one."""
+    """Each is shorter than a screen, nine in ten are shorter than half of one."""
     lengths = dict(functions())
-    assert {place: lines for place, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
-    short = sum(lines < LONG_FUNCTION for lines in lengths.values())
+    assert {place: lines for place, lines in lengths.items() if lines >= TOO_LONG} == {}
+    short = sum(lines < LONG for lines in lengths.values())
     assert short / len(lengths) >= SHARE, sorted(lengths.items(), key=lambda item: -item[1])[:20]
+
+
+def test_the_engine_is_a_few_files_and_its_rooms() -> None:
+    """Ten files at its top: a new one belongs into a room."""
+    assert len(TOP) == 10
+    assert {path.stem for path in (ROOT / "worker").glob("*.py")} == TOP
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -99,3 +110,15 @@ def test_nothing_is_swallowed() -> None:
                 if node.type is None or (everything and silent):
                     wrong.append(f"{file}:{node.lineno}")
     assert wrong == []
+
+
+def test_tests_wait_on_signals() -> None:
+    """No test sleeps, but in the one place that looks again and again, or waits a random moment."""
+    slept = {
+        (file, node.lineno)
+        for file, tree in trees(sorted((ROOT / "tests").rglob("*.py")))
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "sleep")
+        or (isinstance(node, ast.Constant) and re.search(r"pg_sleep\(", str(node.value)))
+    }
+    assert {file for file, _ in slept} == {WAITING}, sorted(slept)
