@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until_blocked
 from tests.support.watched import Watched, connect, declare, watching
 from worker import Change, Context, Retry
 from worker.declare.registry import Registry
@@ -160,9 +161,8 @@ async def test_a_rename_waits_for_a_move_that_is_being_committed(stage: Stage, s
         assert claim is not None
         await cursors.move(worker, claim, Position(done=claim.position.done))
         migrating = asyncio.create_task(stage.rooms.migrate(renamed))
-        async with connect(stage.url) as watcher, asyncio.timeout(10):
-            while not await (await watcher.execute("select from pg_locks where not granted")).fetchall():
-                await asyncio.sleep(0.005)
+        async with connect(stage.url) as watcher:
+            await until_blocked(watcher)
         await worker.commit()
         assert [e.action for e in (await migrating).enrolments] == ["rename"]
     finally:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 
 import handlers.stripe
+from tests.support.waiting import until_blocked
 from tests.support.watched import Watched, connect, declare
 from worker.declare.registry import Registry
 from worker.errors import MigrationError
@@ -168,19 +168,9 @@ async def test_a_file_that_is_being_applied_is_waited_for(
     async with connect(empty_database_url) as gate, connect(empty_database_url) as second:
         await gate.execute("select pg_advisory_lock(1)")
         one = asyncio.create_task(apply(empty.connection, first))
-        waiting = "select count(*) as n from pg_locks where locktype = 'advisory' and not granted"
-        async with asyncio.timeout(10):
-            while await _count(gate, waiting) < 1:
-                await asyncio.sleep(0.005)
-            other = asyncio.create_task(apply(second, make_files(**{"0002_b": "create table b (like a)"})))
-            while await _count(gate, waiting) < 2:
-                await asyncio.sleep(0.005)
+        await until_blocked(gate)
+        other = asyncio.create_task(apply(second, make_files(**{"0002_b": "create table b (like a)"})))
+        await until_blocked(gate, 2)
         await gate.execute("select pg_advisory_unlock(1)")
         assert [str(m) for m in await one] == ["schema/engine/0001_a.sql"]
         assert [str(m) for m in await other] == ["schema/engine/0002_b.sql"]
-
-
-async def _count(connection: psycopg.AsyncConnection[dict[str, int]], query: str) -> int:
-    row = await (await connection.execute(query.encode())).fetchone()
-    assert row is not None
-    return row["n"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.arcade import Arcade, another, open_arcade
+from tests.support.waiting import eventually, until_blocked
 
 WAITS_FIRST = "select count(*) from pg_locks where not granted and locktype = 'advisory'"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -103,9 +104,7 @@ async def test_two_countdowns_at_once_count_once(database_url: str) -> None:
         async with arcade.connection.transaction():
             assert await count(arcade) == (2, 1, 0)
             second = asyncio.create_task(count(other))
-            async with asyncio.timeout(20):
-                while not await arcade.value(WAITS_FIRST):
-                    await asyncio.sleep(0)
+            await eventually(lambda: arcade.value(WAITS_FIRST), "countdown that waits first")
         assert await second == (0, 0, 0)
         assert [await used(arcade, session) for session in sessions] == [1, 1]
 
@@ -118,8 +117,7 @@ async def test_a_pause_at_the_moment_of_a_countdown_counts_once(database_url: st
         async with arcade.connection.transaction():
             await arcade.call("pause_session", session)
             counting = asyncio.create_task(count(other))
-            while not await arcade.value("select count(*) from pg_locks where not granted"):
-                await asyncio.sleep(0)
+            await until_blocked(arcade.connection)
         assert await counting == (0, 0, 0)
         assert await used(arcade, session) == 1
 

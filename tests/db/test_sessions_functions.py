@@ -8,6 +8,7 @@ import pytest
 from psycopg import errors
 
 from tests.support.arcade import WAYS, another, open_arcade
+from tests.support.waiting import until_blocked
 
 UNFIT = errors.ObjectNotInPrerequisiteState
 SESSIONS = "select count(*) from active_game_sessions_v2"
@@ -34,8 +35,7 @@ async def test_scans_at_the_same_moment_make_one_session(database_url: str) -> N
         async with arcade.connection.transaction():
             first = await arcade.call("activate_invoice", "N-1")
             second = asyncio.create_task(other.call("activate_invoice", "N-1"))
-            while not await arcade.value("select count(*) from pg_locks where not granted"):
-                await asyncio.sleep(0)
+            await until_blocked(arcade.connection)
         assert (await second)["id"] == first["id"]
         assert await arcade.value(SESSIONS) == 1
 

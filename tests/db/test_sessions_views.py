@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.arcade import Arcade, another, open_arcade
+from tests.support.waiting import until_blocked
 from worker import Change, Context, Park
 from worker.declare.registry import Registry
 from worker.testing import bench
@@ -137,8 +138,7 @@ async def test_the_sync_waits_for_who_is_writing(database_url: str) -> None:
             await arcade.call("pause_session", session)
             await arcade.rows("update purchases set session_status = 'paused' where id = %s", purchase)
             syncing = asyncio.create_task(other.value("select sync_purchase_session_status()"))
-            while not await arcade.value("select count(*) from pg_locks where not granted"):
-                await asyncio.sleep(0)
+            await until_blocked(arcade.connection)
         assert await syncing == 0
         assert await arcade.sync_status() == {purchase: "SYNCED"}
 

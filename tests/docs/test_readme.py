@@ -26,6 +26,8 @@ from handlers.spaces import sync_space
 from handlers.stripe import StripeSettings
 from handlers.stripe.local import LocalStripe
 from tests.support.cli import program, start
+from tests.support.served import execute
+from tests.support.waiting import eventually
 from tests.support.workers import start_worker
 from worker.cli.status import HEADINGS
 from worker.declare.registry import Registry, registry
@@ -194,9 +196,7 @@ async def test_the_least_rights_are_enough(database_url: str, stripe: LocalStrip
 
 async def _until_a_beat_is_back(url: str) -> None:
     """Nothing tells of it: ask."""
-    async with asyncio.timeout(20), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        while not await (await connection.execute("select from hearken.canary where returned > 0")).fetchall():
-            await asyncio.sleep(0.02)
+    await eventually(lambda: execute(url, "select from hearken.canary where returned > 0"), "beat")
 
 
 async def _probe(port: int) -> dict[str, int]:

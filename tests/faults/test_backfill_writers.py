@@ -8,6 +8,7 @@ import random
 import psycopg
 
 from tests.support.filling import filler, untold
+from tests.support.waiting import some_moment
 from tests.support.watched import connect, declare, watching
 
 TABLE = "create table things (id int primary key, version int not null)"
@@ -31,7 +32,7 @@ async def write(url: str, seed: int, until: asyncio.Event) -> int:
                 async with connection.transaction(force_rollback=chance.random() < 0.2):
                     for _ in range(chance.randint(1, 4)):
                         await _write_one(connection, chance)
-                        await asyncio.sleep(chance.choice((0, 0.001, 0.005)))
+                        await some_moment(chance, 0.01)
                 done += 1
             except (psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.proxy import proxy_to
 from tests.support.things import PUT, connect, observed, until_asleep, until_nobody_sleeps, watch_things
+from tests.support.waiting import some_moment
 from tests.support.witness import Delivery, Witness
 from tests.support.workers import start_worker
 from worker.postgres.locks import channel_of
@@ -85,7 +86,7 @@ async def test_commits_at_random_moments_around_falling_asleep(scene: Scene) -> 
         key = scene.key()
         await writer.execute(INSERT["things"], (key,))
         await scene.arrives(key)
-        await asyncio.sleep(chance.choice((0, 0, chance.uniform(0, 0.012))))
+        await some_moment(chance, 0.012)
 
 
 async def test_a_commit_held_back_across_falling_asleep(scene: Scene) -> None:
@@ -102,7 +103,7 @@ async def test_a_commit_held_back_across_falling_asleep(scene: Scene) -> None:
             await second.execute(INSERT["things"], (held,))
             scene.witness.release()
             await scene.arrives(awake)
-            await asyncio.sleep(chance.choice((0, chance.uniform(0, 0.02), chance.uniform(0, 0.1))))
+            await some_moment(chance, 0.1)
         await scene.arrives(held)
 
 
@@ -137,7 +138,7 @@ async def test_two_topics_fall_asleep_and_wake_in_turns(database_url: str) -> No
                 key = scene.key()
                 await writer.execute(INSERT[table], (key,))
                 await scene.arrives(key)
-                await asyncio.sleep(chance.choice((0, chance.uniform(0, 0.01))))
+                await some_moment(chance, 0.01)
 
         await asyncio.gather(*(write(table, seed) for seed, table in enumerate(("things", "others"))))
 
@@ -153,23 +154,25 @@ async def test_an_idle_worker_asks_for_nothing(database_url: str) -> None:
     ):
         await worker.said("listening")
         await until_asleep(database_url)
-        before = proxy.passed
         async with asyncio.timeout(10):
-            while True:  # what it began with comes to its end
-                await asyncio.sleep(0.3)
-                if proxy.passed == before:
-                    break
-                before = proxy.passed
-        await asyncio.sleep(2)
-        assert proxy.passed == before
+            while not await proxy.silent(0.3):
+                pass  # what it began with comes to its end
+        assert await proxy.silent(2)
         async with await connect(database_url) as connection:
             await connection.execute(PUT, (1, 0))
         await witness.until_done(2, seconds=SOON)
 
 
-async def rings(listening: psycopg.AsyncConnection[Any], seconds: float = 0.3) -> int:
-    """How many notifications have come, and still come within this time."""
-    return len([ring async for ring in listening.notifies(timeout=seconds)])
+async def rings(listening: psycopg.AsyncConnection[Any], writer: psycopg.AsyncConnection[Any]) -> int:
+    """How many notifications have come since this was last asked: those before one that the writer now sends."""
+    await writer.execute("select pg_notify(%s, 'asked')", (channel_of("public.things"),))
+    heard = 0
+    async with asyncio.timeout(10), aclosing(listening.notifies()) as notified:
+        async for ring in notified:
+            if ring.payload == "asked":
+                break
+            heard += 1
+    return heard
 
 
 async def test_writers_ring_only_while_someone_sleeps(database_url: str) -> None:
@@ -182,21 +185,21 @@ async def test_writers_ring_only_while_someone_sleeps(database_url: str) -> None
         )
         for key in range(20):
             await writer.execute(PUT, (key, 0))
-        assert await rings(listening) == 0, "there is no worker yet"
+        assert await rings(listening, writer) == 0, "there is no worker yet"
         witness.hold()
         async with start_worker(database_url, modules, witness, **UNCHECKED):
             await witness.until_heard(1)
             for key in range(20, 40):
                 await writer.execute(PUT, (key, 0))
-            assert await rings(listening) == 0, "the worker is at work"
+            assert await rings(listening, writer) == 0, "the worker is at work"
             witness.release()
             await witness.until_done(40)
             await until_asleep(database_url)
             await writer.execute(PUT, (99, 0))
-            assert await rings(listening) >= 1, "the worker sleeps"
+            assert await rings(listening, writer) >= 1, "the worker sleeps"
         await until_nobody_sleeps(database_url)
         await writer.execute(PUT, (100, 0))
-        assert await rings(listening) == 0, "the worker is dead, and its lock with it"
+        assert await rings(listening, writer) == 0, "the worker is dead, and its lock with it"
 
 
 async def test_an_idle_transaction_delays_only_its_own_events(scene: Scene) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 
@@ -12,6 +11,7 @@ from handlers.packages.runs import last_answer
 from tests.support.cli import hearken, start
 from tests.support.gateway import Fault, Gateway
 from tests.support.packages import PACKAGE, Club, open_club
+from tests.support.waiting import eventually
 from tests.support.workers import start_worker
 from worker.dev.embedded import EmbeddedPostgres
 
@@ -65,9 +65,8 @@ async def test_a_worker_that_is_killed_is_taken_over(club: Club, how: signal.Sig
         goes_on(club.gateway)
         async with start_worker(club.url, [PACKAGE], None, **club.environment) as second:
             await second.said("working")
-            async with asyncio.timeout(20):
-                while (answer := await last_answer(club.database)) is None:
-                    await asyncio.sleep(0.05)
+            answer = await eventually(lambda: last_answer(club.database), "answer")
+    assert answer is not None
     assert (answer.result.total_profiles, answer.result.failed_profiles, answer.result.total_packages) == (30, 0, 60)
     assert len(club.gateway.calls) == 20
     assert len(await club.live()) == 60

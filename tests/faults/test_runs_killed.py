@@ -15,6 +15,7 @@ from tests.support import jobs
 from tests.support.asking import SECRET
 from tests.support.cli import program
 from tests.support.served import execute
+from tests.support.waiting import eventually
 from tests.support.workers import Worker, start_worker
 
 JOBS = jobs.__name__
@@ -30,10 +31,7 @@ async def url(database_url: str) -> AsyncIterator[str]:
 
 async def until(url: str, state: str) -> list[tuple[Any, ...]]:
     """Wait until the one run is in that state; returns its row."""
-    async with asyncio.timeout(20):
-        while not (rows := await execute(url, f"{STATE} where state = %s", state)):
-            await asyncio.sleep(0.02)
-    return rows
+    return await eventually(lambda: execute(url, f"{STATE} where state = %s", state), f"{state} run")
 
 
 async def post(worker: Worker, body: dict[str, Any], query: str = "") -> tuple[int, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,24 +14,26 @@ import pytest
 
 from tests.support.mirror import Mirror
 from tests.support.things import connect, observed, watch_things, write_things
+from tests.support.waiting import some_moment
 from tests.support.witness import Witness
 from tests.support.workers import start_worker
 from worker.dev.embedded import EmbeddedPostgres
 
 KEYS = 4
-PACE = 0.01
+LONGEST_PAUSE = 0.02
 MODULES = observed("external", "transactional")
 
 
 async def write_on(url: str, key: int) -> None:
     """Raise the version of one key by one, commit by commit, whatever happens to the server."""
+    chance = random.Random(key)
     while True:
         with suppress(psycopg.OperationalError):
             async with await connect(url) as connection:
                 while True:
                     await connection.execute("update things set version = version + 1 where id = %s", (key,))
-                    await asyncio.sleep(PACE)
-        await asyncio.sleep(PACE)
+                    await some_moment(chance, LONGEST_PAUSE)
+        await some_moment(chance, LONGEST_PAUSE)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 
 from tests.support.served import Reply, Served, execute, served
@@ -19,8 +20,6 @@ EVENTS = "select op, key, new->>'sent' from hearken.events where topic = 'hearke
 FUNCTION = (
     "select pg_get_functiondef(tgfoid) from pg_trigger where tgrelid = 'hearken.canary'::regclass and tgname = %s"
 )
-HOLD = "select pg_advisory_lock(%s), pg_sleep(60)"
-RELEASE = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_advisory_lock(%%'"
 
 
 def watched() -> Registry:
@@ -147,10 +146,9 @@ async def test_a_consumer_whose_cursor_somebody_keeps(empty_database_url: str) -
     async with served(empty_database_url, watched(), canary_seconds=INTERVAL, stalled_after=0.5) as worker:
         await beats(worker, 1)
         url = f"{empty_database_url}?application_name=greedy"
-        holding = asyncio.create_task(execute(url, HOLD, claim_lock("hearken.canary", 0)))
-        await worker.until_red("canary", "consumer: greedy has claimed the cursor")
-        await execute(empty_database_url, RELEASE)
-        await asyncio.gather(holding, return_exceptions=True)
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as greedy:
+            await greedy.execute("select pg_advisory_lock(%s)", (claim_lock("hearken.canary", 0),))
+            await worker.until_red("canary", "consumer: greedy has claimed the cursor")
         await worker.until("/readyz", came_back)
 
 

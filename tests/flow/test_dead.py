@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.brakes import ANNA, Rooms, open_rooms
+from tests.support.waiting import until_blocked
 from worker.operate import dead
 from worker.operate.audit import Actor
 from worker.operate.dead import Dead, DeadFilter
@@ -15,10 +16,6 @@ from worker.operate.dead import Dead, DeadFilter
 PUT = """
 insert into hearken.parked (handler, event_id, topic, key, state, attempt, reason)
 values ('hear', %s, 'public.rooms', '1', 'dead', 1, %s)
-"""
-WAITING = """
-select count(*) from pg_locks where not granted
-  and (database is null or database = (select oid from pg_database where datname = current_database()))
 """
 BEN = Actor("ben@desk", "not ours")
 
@@ -29,12 +26,6 @@ async def put(rooms: Rooms, *reasons: str) -> None:
         await rooms.bench.execute(PUT, (number, reason))
 
 
-async def until_waiting(rooms: Rooms) -> None:
-    async with asyncio.timeout(20):
-        while not (await rooms.bench.execute(WAITING))[0]["count"]:
-            await asyncio.sleep(0.01)
-
-
 async def test_who_comes_second_waits_and_finds_it_done(database_url: str) -> None:
     """While the first operator's transaction is open the second's waits; then it takes nothing, and keeps nothing."""
     async with open_rooms(database_url) as rooms, await psycopg.AsyncConnection.connect(rooms.url) as first:
@@ -43,7 +34,7 @@ async def test_who_comes_second_waits_and_finds_it_done(database_url: str) -> No
         assert await dead.retry(first, [Dead("hear", 1)], ANNA) == [Dead("hear", 1)]
         async with await psycopg.AsyncConnection.connect(rooms.url, autocommit=True) as second:
             skipping = asyncio.create_task(dead.skip(second, [Dead("hear", 1)], BEN))
-            await until_waiting(rooms)
+            await until_blocked(rooms.bench.connection)
             await first.commit()
             assert await skipping == []
         assert [row["by"] for row in await rooms.bench.execute("select by from hearken.actions")] == ["anna@desk"]

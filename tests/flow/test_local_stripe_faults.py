@@ -189,7 +189,6 @@ async def test_waiting_for_a_call_ends_in_time_and_tells_its_own_mistakes(server
     with pytest.raises(TimeoutError):
         await server.wait_for(lambda calls: False, within=0.01)
     waiting = asyncio.create_task(server.wait_for(lambda calls: calls and calls[7]))
-    await asyncio.sleep(0)
     assert (await _send(server)).status == 200
     with pytest.raises(IndexError):
         await waiting

@@ -98,7 +98,7 @@ async def test_a_mapping_made_by_a_person_meanwhile_counts(club: Club) -> None:
     """What a person stores while the CRM is asked is not overwritten by what the CRM says."""
     await club.crm.customer(7, email="jane@example.com")
     profile = await club.profile(email="jane@example.com")
-    club.gateway.fault(Fault(delay=0.2))
+    club.gateway.fault(Fault(delay=60))
     finding = asyncio.create_task(club.map(profile))
     await club.gateway.asked(1)
     await club.execute(
@@ -106,6 +106,7 @@ async def test_a_mapping_made_by_a_person_meanwhile_counts(club: Club) -> None:
         " values (%s, '9', 'manual')",
         profile,
     )
+    club.gateway.release()
     assert (await finding).customer_id == "9"
     assert (await club.stored(profile))["match_method"] == "manual"
 

@@ -101,12 +101,13 @@ async def test_an_older_row_does_not_overwrite_a_newer_one(club: Club) -> None:
 async def overtaken(club: Club, profile: str, change: str) -> None:
     """One sync asks, and its answer is late; meanwhile the CRM changes, and another sync comes and goes."""
     before = len(club.gateway.calls)
-    club.gateway.fault(Fault(late=0.3))
+    club.gateway.fault(Fault(late=60))
     slow = asyncio.create_task(club.sync(profile))
     await club.gateway.asked(before + 1)
     await club.gateway.answered(before + 1)
     await club.crm.execute(change)
     await club.sync(profile)
+    club.gateway.release()
     await slow
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.asking import Endpoints, asking
+from tests.support.waiting import eventually
 from worker import Change, Context, Park, Retry, Skip
 from worker.declare.registry import Registry
 from worker.deliver.runs import sweep
@@ -123,7 +123,10 @@ async def test_a_long_run_does_not_make_its_worker_unready(database_url: str) ->
         await endpoints.called.wait()
         await asker.post(query="?wait=0")
         (consumer,) = asker.worker.app.consumers
-        while time.monotonic() - consumer.progress.moved_at < 0.4:  # longer than a handler of rows may stand still
-            await asyncio.sleep(0.02)
+
+        async def still() -> float:
+            return time.monotonic() - consumer.progress.moved_at
+
+        await eventually(still, "standstill", fits=lambda seconds: seconds >= 0.4)  # longer than one of rows may be
         reply = await asker.worker.get("/readyz")
         assert (reply.status, reply.line("handler answer_echo")[:3]) == (200, "ok "), reply.text

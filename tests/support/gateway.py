@@ -102,10 +102,7 @@ class Gateway:
         return fault
 
     async def _answer(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse:
-        await asyncio.sleep(self._delay)
-        if fault.delay:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._patience.wait(), fault.delay)
+        await self._lie(self._delay + fault.delay)
         if fault.drop:
             return self._hang_up(request)
         if fault.status is not None:
@@ -121,11 +118,16 @@ class Gateway:
         async with self._news:
             self.answers += 1
             self._news.notify_all()
-        await asyncio.sleep(fault.late)
+        await self._lie(fault.late)
         about = {name: found.headers[name] for name in ("Content-Type", "Content-Range") if name in found.headers}
         if fault.cut:
             return await self._half(request, found.status, about, body)
         return web.Response(status=found.status, headers=about, body=body)
+
+    async def _lie(self, seconds: float) -> None:
+        if seconds:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._patience.wait(), seconds)
 
     @staticmethod
     def _hang_up(request: web.Request) -> web.StreamResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import psycopg
 
 from tests.support.observed.writing import MIRROR
 from tests.support.things import connect
+from tests.support.waiting import eventually
 
 
 class Mirror:
@@ -42,12 +42,7 @@ class Mirror:
 
     async def until(self, count: int, seconds: float = 20) -> None:
         """Wait until so many rows are there, also while the server goes away and comes back."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not await self._is_full(count):
-                    pass
-        except TimeoutError:
-            raise AssertionError(f"{len(await self.events())} of {count} events within {seconds:g} s") from None
+        await eventually(lambda: self._is_full(count), f"mirror of {count} events", seconds)
 
     async def _is_full(self, count: int) -> bool:
         try:
@@ -59,8 +54,7 @@ class Mirror:
                     async for _ in connection.notifies(stop_after=1):
                         pass
         except psycopg.OperationalError:
-            await asyncio.sleep(0.02)  # the server is away; there is nothing that could tell of its return
-            return False
+            return False  # the server is away
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from handlers.sessions import audit_invoice, complete_purchase, count_down, follow_session
+from tests.support.waiting import some_moment
 from worker.declare.registry import registry
 from worker.observe.status import read_status
 
@@ -99,7 +100,7 @@ async def play_wildly(url: str, seed: str, transactions: int) -> None:
                 while left:
                     left -= 1
                     await _transaction(connection, chance)
-        await asyncio.sleep(0)
+        await some_moment(chance, 0.02)  # the server may be away
 
 
 async def _transaction(connection: psycopg.AsyncConnection[dict[str, Any]], chance: random.Random) -> None:

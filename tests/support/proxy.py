@@ -21,14 +21,13 @@ class TcpProxy:
 
     port         where it listens on 127.0.0.1; the same for its whole life
     connections  how many it has accepted so far
-    passed       how many bytes it has passed on so far, both ways
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.port = free_port()
         self.connections = 0
-        self.passed = 0
         self._upstream = (host, port)
+        self._passed = asyncio.Event()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._carrying: set[asyncio.Task[None]] = set()
@@ -52,6 +51,13 @@ class TcpProxy:
         """The same URL, but by way of this proxy."""
         credentials, at, _ = urlsplit(url).netloc.rpartition("@")
         return urlsplit(url)._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}").geturl()
+
+    async def silent(self, seconds: float) -> bool:
+        """Whether nothing is passed on for so long, either way; False as soon as something is."""
+        self._passed.clear()
+        with suppress(TimeoutError):
+            return not await asyncio.wait_for(self._passed.wait(), seconds)
+        return True
 
     async def cut(self) -> None:
         """Reset every connection, on both sides, and wait until they are closed. New ones are accepted."""
@@ -126,7 +132,7 @@ class TcpProxy:
         while data := await reader.read(65536):
             await flowing.wait()
             writer.write(data)
-            self.passed += len(data)
+            self._passed.set()
             await writer.drain()
         await flowing.wait()
         writer.write_eof()

@@ -17,6 +17,7 @@ import psycopg
 from aiohttp.typedefs import LooseHeaders
 from pydantic_settings import BaseSettings
 
+from tests.support.waiting import eventually
 from worker.app import App, open_services
 from worker.declare.registry import Registry
 from worker.install.migrate import migrate
@@ -68,15 +69,7 @@ class Served:
 
     async def until(self, path: str, fits: Callable[[Reply], bool], seconds: float = 20) -> Reply:
         """Ask again, as a platform's probe does, until the reply fits."""
-        reply = await self.get(path)
-        try:
-            async with asyncio.timeout(seconds):
-                while not fits(reply):
-                    await asyncio.sleep(0.02)
-                    reply = await self.get(path)
-        except TimeoutError:
-            raise AssertionError(f"{path} never said so; at last: {reply.status} {reply.text}") from None
-        return reply
+        return await eventually(lambda: self.get(path), f"reply of {path} that fits", seconds, fits=fits)
 
     async def until_ready(self) -> Reply:
         """Wait until every check is green."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.postgres import FAST
+from tests.support.waiting import eventually
 from worker.dev.directory import ServerDirectory
 from worker.dev.embedded import EmbeddedPostgres
 from worker.dev.ports import free_port
@@ -35,10 +36,13 @@ async def standby_of(primary: EmbeddedPostgres, data: Path, place: Path) -> Asyn
         (place / "cluster" / "postmaster.pid").unlink(missing_ok=True)
         process = directory.run_server(settings, lock)
     try:
-        async with asyncio.timeout(20):
-            while "redo starts" not in directory.last_words() and "ready to accept" not in directory.last_words():
-                assert process.poll() is None, directory.last_words()
-                await asyncio.sleep(0.01)
+
+        async def begun() -> bool:
+            said = directory.last_words()
+            assert process.poll() is None, said
+            return "redo starts" in said or "ready to accept" in said
+
+        await eventually(begun, "standby")
         parts = urlsplit(primary.url)
         yield parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
     finally:

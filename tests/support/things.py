@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import operator
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
 import psycopg
 
+from tests.support.waiting import eventually
 from worker.declare.extensions import import_modules
 from worker.declare.registry import Registry, registry
 from worker.install import migrations
@@ -75,9 +76,8 @@ async def until_asleep(url: str, seconds: float = 10) -> int:
 
 async def until_nobody_sleeps(url: str, seconds: float = 10) -> None:
     """Wait until no lock shows writers that someone sleeps: the server takes a moment to see that a worker is dead."""
-    async with asyncio.timeout(seconds), await connect(url) as connection:
-        while await (await connection.execute(SLEEPERS)).fetchall():
-            await asyncio.sleep(0.002)
+    async with await connect(url) as connection:
+        await eventually(lambda: _rows(connection, SLEEPERS), "end of sleep", seconds, fits=operator.not_)
 
 
 async def until_fast_asleep(url: str, seconds: float = 10) -> None:
@@ -87,8 +87,10 @@ async def until_fast_asleep(url: str, seconds: float = 10) -> None:
 
 
 async def _until_there(url: str, query: LiteralString, seconds: float) -> int:
-    async with asyncio.timeout(seconds), await connect(url) as connection:
-        while not (rows := await (await connection.execute(query)).fetchall()):
-            await asyncio.sleep(0.002)
-    pid: int = rows[0][0]
+    async with await connect(url) as connection:
+        pid: int = (await eventually(lambda: _rows(connection, query), "sleeper", seconds))[0][0]
     return pid
+
+
+async def _rows(connection: psycopg.AsyncConnection[tuple[Any, ...]], query: LiteralString) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(query)).fetchall()

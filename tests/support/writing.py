@@ -15,6 +15,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from tests.support.things import connect
+from tests.support.waiting import some_moment
 
 KEYS = 8
 
@@ -64,7 +65,7 @@ class Writer:
             else:
                 await self._change()
             if self._chance.random() < 0.1:
-                await asyncio.sleep(self._chance.uniform(0, 0.2))
+                await some_moment(self._chance, 0.2)
         if self._chance.random() < 0.15:
             raise GiveUp
 

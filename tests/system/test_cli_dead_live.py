@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.cli import SAMPLE, Rooms, hearken, start_at_terminal
 from tests.support.things import until_fast_asleep
+from tests.support.waiting import eventually, until_blocked
 from tests.support.workers import start_worker
 from worker.postgres.locks import claim_lock
 
@@ -24,10 +25,6 @@ create trigger told after insert on deliveries for each row execute function tol
 HOLD = """
 insert into hearken.parked (handler, event_id, topic, key, state, attempt)
 values ('price_room', 2, 'public.rooms', '1', 'held', 0)
-"""
-WAITING = """
-select count(*) from pg_locks where locktype = 'advisory' and not granted
-  and database = (select oid from pg_database where datname = current_database())
 """
 
 
@@ -74,23 +71,20 @@ async def test_a_skip_waits_for_a_batch_that_is_about_to_hold_another(dead: Room
         await batch.execute("select pg_advisory_xact_lock(%s)", (claim_lock("price_room", 0),))
         await batch.execute(HOLD)
         skipping = asyncio.create_task(hearken(dead.url, "dead", "skip", "1", "--reason", "x", "--yes"))
-        async with asyncio.timeout(20):
-            while not await dead.value(WAITING):
-                await asyncio.sleep(0.01)
+        await until_blocked(dead.bench.connection)
         await batch.commit()
     assert (await skipping).code == 0
     assert await dead.execute("select event_id, state from hearken.parked") == [{"event_id": 2, "state": "due"}]
 
 
-def _sleeps(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+async def _sleeps(pid: int) -> bool:
+    stat = await asyncio.to_thread(Path(f"/proc/{pid}/stat").read_text)
+    return stat.rpartition(")")[2].split()[0] == "S"
 
 
 async def until_waiting(pid: int) -> None:
     """Wait until the process sleeps. Python hears no signal in the instant before it reads from a terminal."""
-    async with asyncio.timeout(10):
-        while not _sleeps(pid):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: _sleeps(pid), "process that sleeps")
 
 
 async def test_ctrl_c_at_the_question_leaves_everything(dead: Rooms) -> None:

@@ -11,10 +11,12 @@ from collections import Counter
 import pytest
 
 from tests.support.cli import SAMPLE, Result, Rooms, hearken, start, start_on_terminal
+from tests.support.waiting import eventually
 from tests.support.workers import start_worker
 
 EVENTS = 300
 CHOICE = ("--topic", "public.rooms", "--since", "1h")
+DELIVERED = "select count(*) from deliveries where replay_of is not null"
 APPENDED = "select count(*) from hearken.events where replay_of is not null"
 
 
@@ -28,9 +30,7 @@ async def many(rooms: Rooms) -> Rooms:
 
 async def until_appended(rooms: Rooms, events: int) -> None:
     """Wait until a replay is so far: no signal tells of it."""
-    async with asyncio.timeout(20):
-        while await rooms.value(APPENDED) < events:
-            await asyncio.sleep(0.005)
+    await eventually(lambda: rooms.value(APPENDED), f"replay of {events} events", fits=lambda found: found >= events)
 
 
 async def begin_and_send(rooms: Rooms, number: signal.Signals, *arguments: str) -> Result:
@@ -127,9 +127,8 @@ async def test_a_running_worker_gets_everything_once(many: Rooms) -> None:
         await begin_and_send(many, signal.SIGKILL)
         result = await hearken(many.url, "replay", *CHOICE, "--rate", "10000", "--yes", "--json")
         assert result.code == 0, result
-        async with asyncio.timeout(20):
-            while await many.value("select count(*) from deliveries where replay_of is not null") < 2 * EVENTS:
-                await asyncio.sleep(0.01)
+
+        await eventually(lambda: many.value(DELIVERED), "whole delivery", fits=lambda found: found >= 2 * EVENTS)
     for handler in ("note_room", "price_room"):
         assert [of for _, of in await many.delivered(handler) if of] == sorted(ONCE)
 

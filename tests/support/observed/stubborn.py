@@ -15,4 +15,4 @@ async def resist(change: Change, ctx: Context) -> None:
     async with reported(change, ctx):
         while True:
             with suppress(asyncio.CancelledError):
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
