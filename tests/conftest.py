@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import pytest
 
 from tests.support.postgres import FAST, create_template, new_database, temporary_directory
 from worker.dev.embedded import EmbeddedPostgres
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to a run in the background: programs that tests start would not hear Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
