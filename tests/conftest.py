@@ -1,4 +1,4 @@
-"""Fixtures of every test: a Postgres, and databases on it."""
+"""What holds for every test: which are slow, and fixtures with a Postgres and databases on it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,31 @@ import pytest
 from tests.support.postgres import FAST, create_template, new_database, temporary_directory
 from worker.dev.embedded import EmbeddedPostgres
 
+_TESTS = Path(__file__).parent
+# What is slow: programs that are started and killed, clocks and probes, large logs, fuzzers, broken servers.
+_SLOW_FILES = (
+    *("docs/*", "faults/*", "system/*", "flow/*_secrets.py", "flow/*_program.py"),
+    *("flow/test_canary.py", "flow/test_http_*.py", "flow/*_probes.py", "flow/test_ticking_on_time.py"),
+    *("db/*plans.py", "flow/test_openapi.py", "flow/test_endpoint*.py"),
+    *("db/test_doctor_server.py", "unit/test_embedded.py"),
+)
+# A server of the test's own, or a PostgREST.
+_SLOW_FIXTURES = {"postgres", "server_directory", "club"}
+
 
 def pytest_configure() -> None:
     """Undo what a shell does to a run in the background: programs that tests start would not hear Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow ones: `-m "not slow"` is what one runs while one writes."""
+    for item in items:
+        path = item.path.relative_to(_TESTS)
+        there = any(path.match(pattern) for pattern in _SLOW_FILES)
+        if there or not _SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def deciding() -> Registry:
 async def test_what_happened_is_counted_by_handler(empty_database_url: str) -> None:
     """Delivered, failed, parked, dead; latencies and batch sizes; sleeps."""
     async with served(empty_database_url, deciding()) as worker:
-        await worker.until_ready()
+        await worker.until("/metrics", lambda reply: 'hearken_sleeps_total{handler="decide"} 1.0' in reply.text)
         await execute(
             empty_database_url, "insert into things values (1, 'fine'), (2, 'fine'), (3, 'park'), (4, 'retry')"
         )
