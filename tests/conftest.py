@@ -13,6 +13,7 @@ from worker.dev.embedded import EmbeddedPostgres
 
 _TESTS = Path(__file__).parent
 # What is slow: programs that are started and killed, clocks and probes, large logs, fuzzers, broken servers.
+# Single tests with much to do in a quick file are marked where they stand.
 _SLOW_FILES = (
     *("docs/*", "faults/*", "system/*", "flow/*_secrets.py", "flow/*_program.py"),
     *("flow/test_canary.py", "flow/test_http_*.py", "flow/*_probes.py", "flow/test_ticking_on_time.py"),

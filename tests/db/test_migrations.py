@@ -132,6 +132,7 @@ async def test_pending_files_are_told_before_anything_is_there(empty: Watched) -
     assert await empty.rows("select from pg_namespace where nspname = 'hearken'") == []
 
 
+@pytest.mark.slow
 async def test_twenty_runs_at_once_do_each_thing_once(empty: Watched, empty_database_url: str) -> None:
     """Files, cursors and triggers: between them the runs report each exactly once, and none fails."""
     await empty.execute("create table rooms (id int primary key); create table plans (id int primary key)")

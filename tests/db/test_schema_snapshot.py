@@ -54,6 +54,7 @@ async def test_a_second_migration_changes_nothing(empty_database_url: str) -> No
     assert await snapshot(empty_database_url) == await snapshot(empty_database_url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

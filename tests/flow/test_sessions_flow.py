@@ -204,6 +204,7 @@ async def test_an_outage_is_made_up_for_by_one_tick(arcade: Arcade) -> None:
     assert await arcade.says(purchase) == "active"
 
 
+@pytest.mark.slow
 async def test_a_bulk_change_reaches_every_purchase(arcade: Arcade) -> None:
     """Thousands of rows by one statement: an invoice each, a line in session_events each, every purchase right."""
     many = 2500

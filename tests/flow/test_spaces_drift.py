@@ -138,6 +138,7 @@ async def test_what_only_a_person_can_mend(shop: Shop) -> None:
     assert all("25.005" not in str(d) for d in drift)
 
 
+@pytest.mark.slow
 async def test_a_catalogue_of_several_pages(shop: Shop) -> None:
     """Lists are read to their end, 100 objects a request: not a request for each space."""
     async with shop.database.connection() as connection:

@@ -69,6 +69,7 @@ def test_what_is_no_number_is_compared_with_nothing(text: str | None) -> None:
     assert read_phone(text, "TH") is None
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_may_stand_where_a_number_should(text: str) -> None:
     """Nothing that people type is an error."""
