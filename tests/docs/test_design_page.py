@@ -11,7 +11,7 @@ PAGE = page("docs/design.md")
 
 @runs(PAGE.block("text"))
 def test_an_event_passes_nine_files(blocks: tuple[Block]) -> None:
-    """They are numbered, and are there; those of the engine are in the rooms that an event passes, one after another."""
+    """They are numbered, and are there; those of the engine are in the rooms that an event passes."""
     named = re.findall(r"(\d)  (\S+\.\w+)", blocks[0].text)
     assert [number for number, _ in named] == list("123456789")
     assert all((ROOT / name).is_file() for _, name in named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from handlers.packages import CrmSettings
@@ -32,8 +33,7 @@ def test_every_setting_is_in_its_table_with_its_default(section: str, settings_c
     assert dict(documented) == {name: _default(field) for name, field in fields.items()}
 
 
-def _default(field: object) -> str:
+def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default
-    return "none" if value is None else str(value).removesuffix(".0")
+    return "none" if field.default is None else str(field.default).removesuffix(".0")
