@@ -26,6 +26,8 @@ from tests.support.pages import Block, page, runs
 from worker import Change, Context, outcomes
 from worker.declare.extensions import Extensions
 from worker.declare.registry import Registry
+from worker.deliver import circuit
+from worker.deliver.settle import FIRST_DELAY, LONGEST_DELAY
 from worker.testing import Bench, bench
 
 PAGE = page("docs/handlers.md")
@@ -221,6 +223,16 @@ def test_the_outcomes_are_those() -> None:
     for row in PAGE.table("outcome"):
         name, arguments = re.match(r"`(\w+)\((.*)\)`", row[0]).groups()  # type: ignore[union-attr]
         assert re.findall(r"\w+", arguments) == list(inspect.signature(every[name]).parameters)
+
+
+def test_the_delays_are_those() -> None:
+    """The figures in the text on outcomes: of the delay after a failure, and of the circuit."""
+    text = " ".join(PAGE.section("Outcomes").split())
+    assert "two seconds, then doubles up to an hour, give or take a quarter" in text
+    assert (FIRST_DELAY, LONGEST_DELAY) == (2, 3600)
+    assert "Five `Unavailable` in a row" in text
+    assert "after 1 second, then less and less often, up to once a minute" in text
+    assert (circuit.THRESHOLD, circuit.FIRST_PAUSE, circuit.LONGEST_PAUSE) == (5, 1, 60)
 
 
 def test_the_bench_is_as_described() -> None:
