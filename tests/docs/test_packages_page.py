@@ -1,11 +1,10 @@
-"""The README's section on packages is as the code is."""
+"""The page of packages is as the code is."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +12,10 @@ from handlers.packages.result import SyncOptions
 from schema.packages.row import Customer, Package
 from tests.support.cli import hearken
 from tests.support.packages import PACKAGE, Club, open_club, own_registry
+from tests.support.pages import Block, page, runs
 from worker.dev.embedded import EmbeddedPostgres
 
-TEXT = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-SECTION = TEXT[TEXT.index("## Packages and the CRM") : TEXT.index("## Operate")]
+PAGE = page("handlers/packages/README.md")
 
 
 @pytest.fixture
@@ -28,34 +27,33 @@ async def club(shared_postgres: EmbeddedPostgres, empty_database_url: str) -> As
 
 def test_the_crm_has_to_have_what_is_read_of_it() -> None:
     """No column is left out or made up."""
-    rows = dict(re.findall(r"^\| `(\w+)` \| (`id`.*?) \|$", SECTION, re.MULTILINE))
-    columns = {table: re.findall(r"`(\w+)`", of) for table, of in rows.items()}
+    columns = {table.strip("`"): re.findall(r"`(\w+)`", of) for table, of in PAGE.table("of the CRM")}
     assert columns == {"customers": list(Customer.model_fields), "packages": list(Package.model_fields)}
 
 
 def test_the_endpoints_are_those() -> None:
     """Their paths, and the body of a bulk sync, with its defaults."""
-    paths = re.findall(r"^\| `(/\S+)` \|", SECTION, re.MULTILINE)
+    paths = [row[0].strip("`") for row in PAGE.table("path")]
     assert paths == [h.endpoint.path for h in own_registry().handlers.values() if h.endpoint]
-    (body,) = re.findall(r"`(\{\"batchSize.*?\})`", SECTION)
+    (body,) = re.findall(r"`(\{\"batchSize.*?\})`", PAGE.text)
     assert json.loads(body) == SyncOptions().model_dump(by_alias=True)
 
 
-async def test_a_person_decides(club: Club) -> None:
+@runs(PAGE.block("sql", "crm_customer_mapping"))
+async def test_a_person_decides(blocks: tuple[Block], club: Club) -> None:
     """The statement stores a mapping where there was an ambiguous attempt, or none at all."""
-    (statement,) = re.findall(r"`(insert into crm_customer_mapping.*?)`", SECTION, re.DOTALL)
     ambiguous = await club.profile(phone_number="0812345678")
     fresh = await club.profile(name="Fresh")
     await club.crm.execute("insert into customers (id, phone) values (90, '0812345678'), (91, '0812345678')")
     assert (await club.map(ambiguous)).customer_id is None
     for profile in (ambiguous, fresh):
-        await club.execute(statement.replace("…", "%s"), profile)
+        await club.execute(blocks[0].text.replace("$1", "%s"), profile)
         assert (await club.map(profile)).customer_id == "42"
 
 
 async def test_the_commands_are_those(club: Club) -> None:
-    """Each that the section names is there."""
-    named = set(re.findall(r"`hearken packages ([\w-]+)", SECTION))
+    """Each that the page names is there."""
+    named = {span.split()[2] for span in PAGE.code if span.startswith("hearken packages ")}
     told = await hearken(club.url, "packages", "--help", HEARKEN_HANDLERS=PACKAGE)
     assert named == {"match", "sync", "cron-sql"}
     assert all(re.search(rf"^  {name} ", told.out, re.MULTILINE) for name in named)
