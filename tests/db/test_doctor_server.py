@@ -63,7 +63,7 @@ async def test_a_server_that_is_away(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
     findings = await examined(postgres.url, watched())
     findings.problem("database", "cannot be reached", "refused")
-    skipped = findings.unknown("not looked at", "the database is away")
+    skipped = findings.unknown("not looked at", "the database is unreachable")
     assert all(name in skipped for name in EVERYTHING)
     assert findings.about("settings").state == findings.about("code").state == "ok"
 

@@ -20,7 +20,7 @@ from worker.postgres.database import Database
 from worker.settings import Settings
 
 MODULES = observed("external", "impatient")
-REPLICA = "DATABASE_URL points to a read replica: give the primary's, a worker must write its cursors"
+REPLICA = "DATABASE_URL points to a read replica: use the primary's address, a worker must write its cursors"
 SETTINGS = "select name, setting from pg_settings where source = 'session' order by name"
 
 

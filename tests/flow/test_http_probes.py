@@ -124,7 +124,7 @@ async def test_a_database_that_is_away_is_named_and_forgiven(postgres: EmbeddedP
         assert (await worker.get("/livez")).status == 200
         health = await worker.get("/health")
         assert health.status == 200
-        assert health.json["handlers_unknown"] == "not known while the database is away"
+        assert health.json["handlers_unknown"] == "not known while the database is unreachable"
         assert health.json["handlers"]["note"]["behind"] is None
         metrics = await worker.get("/metrics")
         assert (metrics.status, "hearken_database_up 0.0" in metrics.text) == (200, True)

@@ -75,7 +75,7 @@ async def test_a_route_that_fails_is_a_500_without_its_reason() -> None:
     try:
         async with ClientSession() as session, session.get(f"http://127.0.0.1:{server.port}/fail") as response:
             assert response.status == 500
-            assert await response.json() == {"error": "the request failed; the worker's log says where"}
+            assert await response.json() == {"error": "the request failed: see the worker's log"}
     finally:
         await server.stop()
 

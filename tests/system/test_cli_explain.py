@@ -201,7 +201,7 @@ WRONG = [
     ("nothing/1", "no such topic: nothing", 2),
     ("spaces", "which key of public.spaces?", 2),
     ("tick/none", "no such topic: tick/none", 2),
-    ("spaces/999", "nothing is known of spaces/999", 1),
+    ("spaces/999", "nothing is known about spaces/999", 1),
 ]
 
 

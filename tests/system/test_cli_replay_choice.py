@@ -116,7 +116,7 @@ async def test_nothing_found_is_a_negative_answer(rooms: Rooms, arguments: list[
     """Exit code 1, and a line that says so."""
     result: Result = await hearken(rooms.url, "replay", *arguments, "--yes")
     assert (result.code, result.out) == (1, "")
-    assert result.err == "no event is as asked for: nothing is replayed\n"
+    assert result.err == "no event matches: nothing was replayed\n"
 
 
 KEYS: list[tuple[str, Any]] = [('["1", "a"]', 0), ('[1,"a"]', 0), ('["1"]', 2), ("1", 2), ('["x", "a"]', 2)]

@@ -23,13 +23,13 @@ async def read_anything(query: dict[str, str], database: Database) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("Bad Name", {}, "its name is made of a-z, 0-9, - and _"),
+        ("Bad Name", {}, "its name may only contain a-z, 0-9, - and _"),
         ("fine", {"path": "api"}, "path='api' must be written /like/this"),
         ("fine", {"path": "/api/"}, "path='/api/' must be written /like/this"),
         ("fine", {"path": "/api/{id}"}, "must be written /like/this"),
-        ("fine", {"path": "/readyz"}, "path='/readyz' must be written /like/this, and be none of ('/livez'"),
+        ("fine", {"path": "/readyz"}, "path='/readyz' must be written /like/this, and must not be one of ('/livez'"),
         ("fine", {"body": dict}, "body= must be a pydantic model"),
-        ("fine", {"read": read_anything}, "read= must be an `async def` of (query: SomeModel, database)"),
+        ("fine", {"read": read_anything}, "read= must be an `async def` that takes (query: SomeModel, database)"),
         ("fine", {"wait": -1}, "wait= must not be negative"),
         ("fine", {"rate": 0}, "rate= must be more than 0"),
         ("fine", {"attempts": 0}, "attempts= must be more than 0"),

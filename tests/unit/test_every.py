@@ -90,7 +90,7 @@ def test_only_who_wants_all_ticks_gets_all_of_a_batch(
         (NIGHTLY, {"tz": "Berlin"}, "no time zone 'Berlin': write a name such as Europe/Berlin"),
         (NIGHTLY, {"tz": None}, "tz must be text, not None"),
         (NIGHTLY, {"tz": UTC}, "tz must be text, not datetime.timezone.utc"),
-        (NIGHTLY, {"catch_up": "some"}, r"catch_up='some' is unknown; known are \['one', 'all', 'skip'\]"),
+        (NIGHTLY, {"catch_up": "some"}, r"catch_up='some' is unknown; known: \['one', 'all', 'skip'\]"),
         (NIGHTLY, {"name": ""}, "name='' must be of letters, digits"),
         (NIGHTLY, {"name": "a/b"}, "name='a/b' must be"),
         (NIGHTLY, {"name": "a b"}, "name='a b' must be"),

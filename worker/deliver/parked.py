@@ -18,7 +18,7 @@ from worker.log.reader import to_change
 
 # A handler may have very many parked, after a day without its destination, and a session may have made its plan when
 # there were none. So the rows of a key are found by `slot`, its hash (keys may be null, and `is not distinct from` uses
-# no index), one key or event at a time, and then written by their place: that leaves one way only to go.
+# no index), one key or event at a time, and then written by their place: that leaves the planner one way only.
 
 # The due ones, each with those held behind it, so that a key catches up in one go.
 DUE: LiteralString = """
@@ -136,13 +136,13 @@ async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequenc
 
 
 async def unpark(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> None:
-    """Take delivered events out, and let the next of their keys come."""
+    """Remove delivered events, and make the next of their keys due."""
     await connection.execute(REMOVE, {"handler": handler, "event_id": [change.id for change in changes]})
     await connection.execute(PROMOTE, {"handler": handler, **_columns({change.identity for change in changes})})
 
 
 async def supersede(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> int:
-    """Drop what is parked of these changes' keys and is older than they are; returns how many."""
+    """Drop parked events that are older than these changes of the same keys; returns how many."""
     dropped = await connection.execute(
         SUPERSEDE,
         {

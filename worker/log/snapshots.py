@@ -1,8 +1,8 @@
 """Appending snapshot events: existing rows as the capture triggers would write them, for `backfill` and `reconcile`.
 
 The newest event of a key must hold its newest state. So each row is locked in share mode before its event gets an id,
-and until the event is committed: a writer who has changed the row, and is not done, has its event before ours and is
-let be (`held`); one who comes later waits for the few milliseconds of a chunk, and its event gets a higher id.
+and until the event is committed: a writer who has changed the row, and has not committed, has its event before ours and
+is skipped (`held`); one who comes later waits for the few milliseconds of a chunk, and its event gets a higher id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dead events, which only a person can mend: grouped, looked at, retried, skipped. `parked` is how they came there.
+"""Dead events, which need a person: grouped, shown, retried, skipped. `parked` puts them there.
 
 A retried event is due at once and has all its attempts again; those held behind it stay in order. A skipped one is
 dropped, and the next of its key comes. Who did it and why is kept in the same transaction (see `audit`).
@@ -38,7 +38,7 @@ where state = 'dead' and (%(event_id)s::bigint is null or event_id = %(event_id)
   and (%(matching)s::text is null or coalesce(reason, '') ~* %(matching)s)
 order by handler, event_id
 """
-# Taken in one order, so that two operators wait for each other; who comes second finds them dead no more.
+# Taken in one order, so that two operators wait for each other; the second finds them no longer dead.
 TAKE: LiteralString = """
 select p.handler, p.event_id, p.topic, p.key, p.attempt, p.reason
 from unnest(%(handlers)s::text[], %(event_ids)s::bigint[]) c (handler, event_id)

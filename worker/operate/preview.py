@@ -46,7 +46,7 @@ def check_previewable(handlers: Iterable[Handler]) -> None:
     """Raises UsageError for handlers that cannot say what they would do."""
     if unable := [handler.name for handler in handlers if not handler.plans]:
         raise UsageError(
-            f"{', '.join(unable)} cannot be previewed: a handler says with @on(…, plans=True) that it asks ctx.planning"
+            f"{', '.join(unable)} cannot be previewed: declare handlers that check ctx.planning with @on(…, plans=True)"
         )
 
 

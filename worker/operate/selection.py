@@ -1,7 +1,7 @@
 """Which past events a replay is of: chosen in the log, or among the dead, and counted before anything is appended.
 
 What is chosen is fixed by a snapshot: an event that is committed later, the replay's own among them, is not part of it.
-So a replay that was broken off goes on with exactly what was left.
+So a replay that was interrupted resumes with exactly what was left.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ async def check_condition(connection: AsyncConnection[Any], table: Table, text: 
 def not_a_condition(error: psycopg.Error) -> UsageError:
     """The one line for a condition that Postgres does not take."""
     said = " ".join((error.diag.message_primary or str(error)).split())
-    return UsageError(f"--where is no condition that can be used: {said}")
+    return UsageError(f"--where is not a usable condition: {said}")
 
 
 def _raw(text: str) -> sql.SQL:
