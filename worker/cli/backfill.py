@@ -103,5 +103,5 @@ def _question(request: BackfillRequest, estimate: int, audience: Audience, known
     whom = ", ".join(handler.name for handler in audience.handlers)
     which = f" where {request.condition}" if request.condition else ""
     if known is not None:
-        return f"Resume the backfill of {known.topic}{which} by {known.by},  {known.passed} rows done, for {whom}?"
+        return f"Resume the backfill of {known.topic}{which} by {known.by}, {known.passed} rows done, for {whom}?"
     return f"Append a snapshot event for each of about {estimate} rows of {request.table.topic}{which}, for {whom}?"

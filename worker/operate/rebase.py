@@ -111,6 +111,6 @@ async def _lock(connection: AsyncConnection[Any]) -> None:
         await connection.execute(LOCK)
     except errors.LockNotAvailable as error:
         raise DatabaseError(
-            "could not lock the log within 5 s, as a transaction that wrote to a watched table is still open: "
+            "could not lock the log within 5 s, as a transaction that wrote to a watched table is still open:"
             " end it, then rebase again"
         ) from error
