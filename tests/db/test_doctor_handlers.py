@@ -80,7 +80,7 @@ async def test_events_that_nobody_delivers(url: str) -> None:
     await execute(url, INSERT)
     findings = await examined(url, watched())
     findings.problem(
-        "handler hear", "behind by 1 events, the oldest of", "no worker runs it: start one (`hearken run`)"
+        "handler hear", "behind by 1 events, the oldest is", "no worker runs it: start one (`hearken run`)"
     )
 
 

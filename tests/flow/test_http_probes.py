@@ -271,7 +271,7 @@ async def test_a_circuit_that_needs_a_person_is_red_at_once(empty_database_url: 
     async with served(empty_database_url, registry) as worker:
         await worker.until_ready()
         await add_thing(empty_database_url)
-        assert "until a person mends it: the key was revoked" in await worker.until_red("handler note")
+        assert "until a person fixes it: the key was revoked" in await worker.until_red("handler note")
         circuit = (await worker.get("/health")).json["handlers"]["note"]["circuit"]
         assert circuit == {"open": True, "reason": "the key was revoked", "alarm": True}
 
@@ -282,7 +282,7 @@ async def test_a_destination_that_stays_away_is_red_while_something_waits_for_it
     async with served(empty_database_url, registry, stalled_after=0.5) as worker:
         await worker.until_ready()
         await execute(empty_database_url, "insert into things select i, 'x' from generate_series(1, 20) i")
-        line = await worker.until_red("handler note", "destination away")
+        line = await worker.until_red("handler note", "destination unavailable")
         assert "503 from there" in line
 
 

@@ -122,7 +122,7 @@ async def test_what_was_put_aside_replayed_and_done_by_persons(story: Story) -> 
     result = await story.explain("spaces/1")
     assert result.code == 0, result
     for said in (
-        "put aside by sync_space: dead",
+        "parked by sync_space: dead",
         "price_per_hour would have to be rounded",
         "replay of 1 for ",
         ": was lost",

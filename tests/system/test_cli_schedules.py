@@ -48,7 +48,7 @@ async def test_status_tells_the_next_tick(nightly: Rooms) -> None:
     await stop_clock(nightly.url, utc("2026-03-02 01:02"))
     status = await status_of_sweep(nightly)
     assert (status["next_due"], status["late"]) == (NEXT, 120.0)
-    assert "nobody, tick of 2026-03-02 01:00 UTC is owed for 2m" in (await run(nightly, "status")).out
+    assert "nobody, tick of 2026-03-02 01:00 UTC is late by 2m" in (await run(nightly, "status")).out
 
 
 async def test_a_handler_of_a_table_has_no_next_tick(rooms: Rooms) -> None:

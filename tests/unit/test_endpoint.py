@@ -48,7 +48,7 @@ async def another(change: Change, ctx: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "said"), [("one", "/two", "hears request/one too"), ("two", "/one", "has the path /one too")]
+    ("name", "path", "said"), [("one", "/two", "has topic request/one already"), ("two", "/one", "has the path /one already")]
 )
 def test_two_endpoints_do_not_share_a_name_or_path(name: str, path: str, said: str) -> None:
     """Each has its own topic and its own routes."""
@@ -64,5 +64,5 @@ def test_what_is_returned_must_be_describable() -> None:
     async def serve(change: Change, ctx: Context) -> Registry:
         return Registry()
 
-    with pytest.raises(DeclarationError, match="what it returns cannot be described"):
+    with pytest.raises(DeclarationError, match="its return type cannot be described as JSON Schema"):
         Registry().endpoint("one", path="/one")(serve)

@@ -63,7 +63,7 @@ def test_names_may_come_in_any_iterable() -> None:
         ({"active": "open", "transactional": True}, "active= is for the brake, which is only for external handlers"),
         ({"active": "open", "brake": False}, "active= is for the brake"),
         ({"active": "open", "watch": ("name",)}, "active='open' is not in watch=: its change would make no event"),
-        ({"active": "open", "exclude": ("open",)}, "active='open' stands in exclude="),
+        ({"active": "open", "exclude": ("open",)}, "active='open' is in exclude="),
         ({"active": "open", "ops": ("insert", "delete")}, "active='open' needs updates, which are not in ops="),
         ({"formerly": "sync_room"}, "formerly='sync_room', but a handler of that name is still declared"),
     ],
