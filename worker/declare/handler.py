@@ -66,7 +66,7 @@ class Endpoint:
     body   what a POST must bring; unknown fields are refused if the model forbids them
     read   answers a GET with data; without it a GET says how to POST
     wait   seconds that a POST waits for the outcome, unless it says otherwise
-    alone  a POST is refused while another run is under way
+    alone  a POST is refused while another run is in progress
     rate   POSTs and GETs a minute
     """
 

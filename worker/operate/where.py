@@ -19,7 +19,7 @@ from worker.errors import UsageError
 READ_ONLY: LiteralString = "set transaction read only"
 # With a parameter, so that Postgres takes no more than one statement.
 PLAN = sql.SQL("explain (format json) select from {table} r where %s::boolean and {condition}\n")
-# What says that the condition is wrong, or that it writes, rather than that the database is away.
+# What says that the condition is wrong, or that it writes, rather than that the database is unreachable.
 MISTAKES = (psycopg.ProgrammingError, psycopg.DataError, errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
 
 
