@@ -91,7 +91,7 @@ class Bench:
         return run
 
     async def parked(self) -> list[DictRow]:
-        """What has been put aside: handler, event_id, key, state, attempt, reason, …"""
+        """What has been parked: handler, event_id, key, state, attempt, reason, …"""
         return await self.execute("select * from hearken.parked order by handler, event_id")
 
 

@@ -43,7 +43,7 @@ order by profile_id limit %(most)s
 
 @dataclass(frozen=True)
 class BulkProgress:
-    """How far a run has come: so many profiles done, of about so many."""
+    """How far a run has come: profiles done, and about how many there are."""
 
     done: int
     profiles: int

@@ -162,7 +162,7 @@ def _asking(purpose: str, work: Callable[[Link], Awaitable[T]]) -> T:
 
 
 async def _ask(database: Database, settings: CrmSettings, work: Callable[[Link], Awaitable[T]]) -> T:
-    # Outside the pool, which would try again for long where there is no database.
+    # Outside the pool, which would retry for long if there is no database.
     await (await database.connect()).close()
     await database.open()
     try:

@@ -73,7 +73,7 @@ class Denied(CrmOutcome, Unavailable):
 
 
 def outcome_of(call: str, status: int, headers: Mapping[str, str], body: bytes) -> CrmOutcome:
-    """The outcome for an answer to `call` that is no success."""
+    """The outcome for an answer to `call` that is not a success."""
     code = error_code(body)
     about = f"{call} (HTTP {status}{f', {code}' if code else ''})"
     if status == 429:

@@ -1,6 +1,6 @@
 """The package sync by request and by schedule: `/api/crm/sync-packages`, `/api/vip/packages`, and every night.
 
-A bulk sync may take long: it is retried and goes on where it was, in whatever worker, as any event does.
+A bulk sync may take long: it is retried and resumes where it was, in any worker, as any event does.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Stripe:
         """The account this process works for, checked against the one the database belongs to.
 
         Asked of Stripe once: callers at the same time share one check, and a failed one is tried again by the
-        next caller. Raises Denied for another account or mode, Down while Stripe is away.
+        next caller. Raises Denied for another account or mode, Down while Stripe is unreachable.
         """
         check = self._verification
         if check is None or (check.done() and (check.cancelled() or check.exception() is not None)):

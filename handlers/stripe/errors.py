@@ -9,7 +9,7 @@
 Whether one says something *definite* about a write decides on the next try's idempotency key. Once an
 endpoint has begun, Stripe keeps its answer under the key and repeats it, 500s included; requests refused
 before that leave the key unused (https://docs.stripe.com/api/idempotent_requests). So a definite answer is
-never asked for again: one looks up what is there, and goes on with a new key. All else keeps its key.
+never asked for again: one looks up what is there, and continues with a new key. All else keeps its key.
 
 Messages carry Stripe's own words and request id, shortened, and without anything that looks like a key.
 """

@@ -48,7 +48,8 @@ async def another(change: Change, ctx: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "said"), [("one", "/two", "has topic request/one already"), ("two", "/one", "has the path /one already")]
+    ("name", "path", "said"),
+    [("one", "/two", "has topic request/one already"), ("two", "/one", "has the path /one already")],
 )
 def test_two_endpoints_do_not_share_a_name_or_path(name: str, path: str, said: str) -> None:
     """Each has its own topic and its own routes."""

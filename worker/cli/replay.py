@@ -124,7 +124,7 @@ async def _replay(asked: SelectionOptions, orders: Orders) -> int:
 
 
 async def _newest(connection: Connection, run: Replay) -> dict[str, dict[str, list[int]]]:
-    """For each handler that hears any of the events, by topic, the newest one of each key that it hears."""
+    """For each handler that gets any of the events, by topic, the newest one of each key that it gets."""
     newest: dict[str, dict[str, dict[str | None, int]]] = {}
     after = run.after
     while page := await read_selected(connection, run.choice, after=after):

@@ -1,4 +1,4 @@
-"""Events put aside: `due` again at a time, `held` behind an earlier one of their key, or `dead` until a person looks.
+"""Parked events: `due` again at a time, `held` behind an earlier one of their key, or `dead` until a person looks.
 
 Written in the batch's own transaction, so an event is either before its cursor or in here, never nowhere.
 """
@@ -90,7 +90,7 @@ update hearken.parked set state = 'due', due_at = now() where ctid = any(array(
 
 @dataclass(frozen=True)
 class Parking:
-    """One event to put aside. `delay` is in seconds; `attempt` counts the failed ones so far."""
+    """One event to park. `delay` is in seconds; `attempt` counts the failed ones so far."""
 
     change: Change
     state: str

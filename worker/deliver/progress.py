@@ -1,4 +1,4 @@
-"""How a consumer gets on: written by it and by its batches, read by `observe`."""
+"""The progress of a consumer: written by it and by its batches, read by `observe`."""
 
 from __future__ import annotations
 

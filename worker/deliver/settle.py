@@ -21,7 +21,7 @@ LONGEST_DELAY = 3600.0
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after so many failed attempts: doubling from two, up to an hour, ± a quarter."""
+    """Seconds to wait after this many failed attempts: doubling from two, up to an hour, ± a quarter."""
     delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1))
     return delay * random.uniform(0.75, 1.25)  # noqa: S311  # jitter, not a secret
 

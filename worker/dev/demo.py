@@ -29,7 +29,7 @@ select id, at, topic, op, key, old::text as old_json, new::text as new_json
 from hearken.events where tx = pg_current_xact_id() order by id
 """
 CLOCK: LiteralString = "select clock_timestamp() as at"
-# A handler is done with an event when all its shards have passed it, and it is not put aside.
+# A handler is done with an event when all its shards have passed it, and it is not parked.
 STANDING: LiteralString = """
 select clock_timestamp() as at, seen.passed, aside.state, aside.why
 from (select bool_and(hearken.passed(e.tx, e.id, c.done, c.target, c.last_id))

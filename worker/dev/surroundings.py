@@ -63,7 +63,7 @@ async def surroundings(registry: Registry, folder: Path, *, throwaway: bool) -> 
 
 
 def _given_database(registry: Registry) -> str | None:
-    """What DATABASE_URL says. Raises ConfigurationError when it is no connection string."""
+    """What DATABASE_URL says. Raises ConfigurationError when it is not a connection string."""
     if not os.environ.get("DATABASE_URL"):
         return None
     settings = read_settings([Settings], known=[resource.settings for resource in registry.resources])[Settings]

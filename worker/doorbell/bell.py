@@ -127,7 +127,7 @@ class Doorbell:
                 bell.set()
 
     async def _lock(self, topics: Sequence[str]) -> bool:
-        """Show writers that someone sleeps; False when nobody would hear them."""
+        """Show writers that someone sleeps; False when no NOTIFY would reach us."""
         if self.listener.state != "listening":
             return False
         try:

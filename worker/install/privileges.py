@@ -32,7 +32,7 @@ NEEDED_TO_RUN: dict[str, tuple[str, ...]] = {
     "runs": ("select", "insert", "update", "delete"),
 }
 NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {"schedules": ("update",)}
-# Null, which is no complaint, while there is no such schema: then it is not migrated yet.
+# Null, which is not reported, while the schema does not exist: then it is not migrated yet.
 USABLE: LiteralString = "select current_user::text, has_schema_privilege(to_regnamespace('hearken'), 'usage')"
 LACKING: LiteralString = """
 select case c.relkind when 'S' then 'sequence ' else '' end, c.relname::text,

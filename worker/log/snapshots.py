@@ -39,7 +39,7 @@ from unnest(%(keys)s::text[], %(known)s::json[]) as g (key, known)
 
 @dataclass(frozen=True)
 class Recipients:
-    """Whom snapshot events are for (None: all that hear the topic), what is noted, and what never enters the log."""
+    """Whom snapshot events are for (None: all subscribers), what is noted, and what never enters the log."""
 
     target: Sequence[str] | None
     note: Mapping[str, Any]

@@ -1,6 +1,6 @@
-"""How things stand at the moment Prometheus asks: lag, what is put aside, circuits, pools, the doorbell.
+"""How things stand at the moment Prometheus asks: lag, what is parked, circuits, pools, the doorbell.
 
-What the database is asked for is at most a moment old, and left out while it is away: an old figure would be a lie.
+Figures from the database are at most a moment old, and left out while it is unreachable: old ones would mislead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DOORBELL = ("connecting", "listening", "polling")
 
 
 class Gauges:
-    """A collector. `statuses` is what the database last said, None when it is away; /metrics puts it here."""
+    """A collector. `statuses` is what the database last said, None when it is unreachable; /metrics puts it here."""
 
     def __init__(self, database: Database, listener: Listener, consumers: Sequence[Consumer]) -> None:
         self.statuses: Sequence[HandlerStatus] | None = None

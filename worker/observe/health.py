@@ -63,7 +63,7 @@ class Health:
         self._checks = [*self._engine_checks(), *self._declared_checks(), *self._handler_checks()]
 
     def add(self, name: str, question: Callable[[], Awaitable[str]]) -> None:
-        """One more check, asked anew each time."""
+        """One more check, asked again each time."""
         self._checks.append(ReadinessCheck(name, question, patience=ANSWER_WITHIN, fresh=0.0))
 
     async def answers(self) -> list[CheckResult]:

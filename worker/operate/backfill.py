@@ -66,7 +66,7 @@ TellRows = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BackfillRequest:
-    """Which rows, for which handlers (None: all that hear the table), and who asks for it."""
+    """Which rows, for which handlers (None: all that watch the table), and who asks for it."""
 
     table: Table
     condition: str | None

@@ -21,7 +21,7 @@ from worker.doorbell.ring import ring
 from worker.operate.audit import ActionSubject, Actor, record_action
 from worker.postgres.locks import claim_lock
 
-# Reasons that differ only in numbers are one: ids, amounts, statuses. What is left of them is told by `different`.
+# Reasons that differ only in numbers are one: ids, amounts, statuses. `different` counts the original ones.
 NUMBER = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+"
 GROUPS: LiteralString = """
 select handler, regexp_replace(coalesce(reason, ''), %(number)s, '#', 'gi') as pattern, count(*) as events,
@@ -86,7 +86,7 @@ class Group:
     """Dead events of one handler whose reasons differ in numbers only.
 
     reason     the one reason; where there are several `different` ones, what they have in common, # for each number
-    oldest, newest  when the first and the last of them were put aside
+    oldest, newest  when the first and the last of them were parked
     example    the id of one of them
     """
 

@@ -34,7 +34,7 @@ where p.handler = %s and p.event_id = %s order by b.event_id
 class Examined:
     """A dead event.
 
-    facts   the event as it stands in the log (at and op are None when it is there no more), and how it was put aside
+    facts   the event as it stands in the log (at and op are None when it is no longer there), and how it was parked
     row     the table's row now, without the columns that no handler may see; None when it is gone
     unread  why the row was not read, if it was not
     behind  the events of its key that wait for it: event_id, at, op

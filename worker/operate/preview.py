@@ -28,7 +28,7 @@ UNKNOWN = "unknown"
 class Preview:
     """What a handler would do for one key.
 
-    action   the handler's word ("create", "update", …), "nothing", "dead" (it would be put aside for a person), or
+    action   the handler's word ("create", "update", …), "nothing", "dead" (it would wait for a person), or
              "unknown", with the `reason`
     effects  the writes it would make, in order
     """
@@ -55,7 +55,7 @@ async def preview(handler: Handler, topic: str, ids: Iterable[int], services: Se
 
     ids       one event for each key, the newest: what counts for a level-triggered handler
     services  over a read-only database, with the topic's table
-    Raises CheckFailed when the destination is away, ConfigurationError without the settings of what the handler uses.
+    Raises CheckFailed when the destination is unreachable, ConfigurationError without the settings of what it uses.
     """
     left = iter(ids)
     while some := list(islice(left, handler.concurrency)):

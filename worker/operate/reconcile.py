@@ -1,6 +1,6 @@
 """Running what systems declare with `@reconciler`: finding drift, and telling it from what is still in flight.
 
-mark (how far the handler is) → find → a key with an event since the mark, or one put aside, is in flight
+mark (how far the handler is) → find → a key with an event since the mark, or a parked one, is in flight
 → the rest is drift → apply: its keys go through the log to the handler (`snapshots`)
 """
 
@@ -36,9 +36,9 @@ class Reconciled:
     """What was found, and what was done about it.
 
     drift      what differs and is not in flight
-    in_flight  keys that differ, with events that the handler has not been given, or has put aside to try again
+    in_flight  keys that differ, with events that the handler has not been given, or has parked to try again
     sent       keys that were sent to the handler
-    unsent     keys that were not, though it could mend them: a writer held the row, or the table can have no such key
+    unsent     keys that were not, though it could fix them: a writer held the row, or the table can have no such key
     """
 
     name: str
@@ -66,7 +66,7 @@ def find_reconciler(name: str, declared: Registry = registry) -> Reconciler:
 async def compare_key(reconciler: Reconciler, key: str, ctx: Context) -> Standing:
     """Where source and destination of one key stand now, also while events of it are in flight.
 
-    Raises CheckFailed when the destination is away, psycopg.Error.
+    Raises CheckFailed when the destination is unreachable, psycopg.Error.
     """
     try:
         return await reconciler.look(key, ctx.named(reconciler.handler))
@@ -80,8 +80,8 @@ async def reconcile(
     """Compare everything, and write nothing; with `mend`, send what differs through the log to its handler.
 
     ctx   of whoever asks: a command, or a handler of a schedule
-    mend  who mends, and why; rate: how many keys a second are sent at most
-    Raises UsageError, CheckFailed when the destination is away, InProgress while another process does.
+    mend  who fixes the drift, and why; rate: the most keys sent per second
+    Raises UsageError, CheckFailed when the destination is unreachable, InProgress while another process does.
     """
     reconciler = find_reconciler(name, declared)
     handler = declared.handlers[reconciler.handler]

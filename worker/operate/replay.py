@@ -81,7 +81,7 @@ taken as (
 
 @dataclass(frozen=True)
 class Audience:
-    """Whom a replay is for: the handlers `named`, or else all that hear the events."""
+    """Whom a replay is for: the handlers `named`, or else all that subscribe to the events."""
 
     handlers: list[Handler]
     named: bool
@@ -120,9 +120,9 @@ class Chunk:
 async def choose_audience(
     connection: AsyncConnection[Any], declared: Mapping[str, Handler], names: Collection[str], topics: Iterable[str]
 ) -> Audience:
-    """The handlers of these names, or all that hear one of the topics (any topic, if none is given).
+    """The handlers of these names, or all that subscribe to one of the topics (any topic, if none is given).
 
-    Raises UsageError for a name that is unknown or hears none of them, and when nobody does.
+    Raises UsageError for a name that is unknown or subscribes to none of them, and when nobody does.
     """
     known = {name: e for name, e in (await enrolled(connection)).items() if name in declared}
     if unknown := sorted(set(names) - set(known)):

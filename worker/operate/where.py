@@ -33,7 +33,7 @@ def condition_sql(text: str | None) -> sql.Composable:
 async def check_condition(connection: AsyncConnection[Any], table: Table, text: str | None) -> int:
     """About how many rows fit, as the planner guesses. The table is `r` in the condition.
 
-    Raises UsageError for what is no condition on this table.
+    Raises UsageError for anything that is not a condition on this table.
     """
     relation = sql.Identifier(table.schema, table.name)
     alone = sql.SQL("true") if text is None else _raw(text)

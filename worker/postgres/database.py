@@ -198,7 +198,7 @@ class Database:
 
 
 async def _forget_statements(connection: Connection) -> None:
-    """What was prepared before a table was altered fails until it is prepared anew.
+    """A statement prepared before a table was altered fails until it is prepared again.
 
     Not by DEALLOCATE ALL: psycopg looks at the status of a statement's first execution only, and would go on to use
     names that the server has forgotten. With the rollback of a transaction block it forgets them too.

@@ -48,7 +48,7 @@ set name = excluded.name, cron = excluded.cron, tz = excluded.tz, catch_up = exc
                     else greatest(s.last_due, excluded.last_due) end
 """
 REMOVE: LiteralString = "delete from hearken.schedules where handler = %s"
-# Ticks of a former name that the cursor has not passed, under the new one: it will not hear of that topic any more.
+# Ticks of a former name that the cursor has not passed, under the new one: it no longer subscribes to that topic.
 CARRY_OVER: LiteralString = """
 insert into hearken.events (topic, op, key, new, note, replay_of, target)
 select %(topic)s, e.op, %(name)s, e.new, e.note, e.id, e.target

@@ -18,7 +18,7 @@ from worker.operate.preview import UNKNOWN, Preview, check_previewable, preview
 async def show_previews(registry: Registry, newest: Mapping[str, Mapping[str, Sequence[int]]], *, as_json: bool) -> int:
     """Print what handlers would do; returns the exit code.
 
-    newest  for each handler, by topic, the newest event of each key that it would hear
+    newest  for each handler, by topic, the newest event of each key that it would get
     0, or 1 when some key's plan is unknown. Raises UsageError for a handler that cannot be previewed, CheckFailed.
     """
     handlers = [registry.handlers[name] for name in newest]
