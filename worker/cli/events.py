@@ -37,7 +37,9 @@ OPS = get_args(Op)
     "--since", type=moment, metavar="TIME", help="Not before this time: ISO (UTC), or an age such as 30m, 2h, 7d."
 )
 @click.option("--until", type=moment, metavar="TIME", help="Before this time.")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="Only the newest this many.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most this many, the newest."
+)
 @click.option("--follow", is_flag=True, help="Keep printing new events as they are committed, until Ctrl-C.")
 @click.option("--rows", is_flag=True, help="Show the rows' values too; they may be private.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one event per line.")

@@ -34,7 +34,7 @@ EVERY = 60.0
     is_flag=False,
     flag_value=EVERY,
     metavar="[SECONDS]",
-    help="Repeat every 60 seconds, or every this many, until Ctrl-C.",
+    help="Repeat every SECONDS (60 unless given), until Ctrl-C.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per comparison.")
 def reconcile_command(

@@ -20,7 +20,9 @@ HEADINGS = ("run", "what", "by", "asked", "took", "state", "attempt", "says")
 @click.command(short_help="Outcomes of ticks and requests.")
 @click.argument("run", type=click.IntRange(min=1), required=False)
 @click.option("--topic", help="Only runs of this topic, such as tick/NAME or request/NAME.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Only the newest this many.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many, the newest."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> int:
     """List the runs of schedules and endpoints, the newest first; or show one RUN, with its result.
