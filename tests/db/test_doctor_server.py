@@ -113,7 +113,7 @@ async def test_a_read_replica(postgres: EmbeddedPostgres, server_directory: Path
     await prepare(postgres.url, watched())
     async with standby_of(postgres, server_directory / "postgres", server_directory / "standby") as url:
         findings = await examined(url, watched())
-    findings.problem("database", "points to a read replica: give the primary's")
+    findings.problem("database", "points to a read replica: use the primary's")
 
 
 async def test_a_server_that_is_too_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

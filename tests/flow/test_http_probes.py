@@ -198,7 +198,7 @@ async def test_a_lost_listening_connection_is_red_until_it_is_proven_again(empty
         await execute(elsewhere, f"alter database {database} with allow_connections false")
         (row,) = await listener.execute("select pg_backend_pid() as pid")
         await execute(elsewhere, "select pg_terminate_backend(%s)", row["pid"])
-        await worker.until_red("listener", "being made")
+        await worker.until_red("listener", "being opened")
         await execute(elsewhere, f"alter database {database} with allow_connections true")
         await worker.until_ready()
         assert listener.proven_at != proven_at

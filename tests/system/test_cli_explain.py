@@ -167,7 +167,7 @@ async def test_what_was_skipped_is_not_called_delivered(story: Story) -> None:
     assert [d["state"] for d in document["deliveries"] if d["event_id"] == number] == ["skipped"]
     assert f"skip event {number} of sync_space by {operator()}: a typo" in result.out
     assert "sync_space: skipped" in result.out
-    assert "now: sync_space: everything is delivered, but for 1 skipped" in result.out
+    assert "now: sync_space: everything is delivered, except 1 skipped" in result.out
 
 
 async def test_a_long_history_is_cut_to_its_newest(story: Story) -> None:

@@ -89,7 +89,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--topic", "public.others", "--handler", "price_room"], "price_room does not subscribe to public.others"),
     (["--topic", "public.rooms", "--key", "one"], "malformed key 'one'"),
     (["--since", "1h", "--until", "2h"], "is not before --until"),
-    (["--since", "yesterday"], "'yesterday' is no time"),
+    (["--since", "yesterday"], "'yesterday' is not a time"),
     (["1", "--topic", "public.others"], "no such event of public.others: 1"),
     (["--run", "77"], "no such replay: 77"),
     (["--run", "77", "--topic", "public.rooms"], "leave out the other options"),
