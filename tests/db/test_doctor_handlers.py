@@ -101,7 +101,7 @@ async def test_one_that_does_not_move(empty_database_url: str) -> None:
         patient = await examined(empty_database_url, registry)
         assert patient.about("handler wait").text.startswith("working; behind by 1 events")
         findings = await examined(empty_database_url, registry, HEARKEN_STALLED_AFTER="0.001")
-        findings.problem("handler wait", "not moving, behind by 1 events", "ask hearken ", "/readyz")
+        findings.problem("handler wait", "not moving, behind by 1 events", "see /readyz of hearken ")
         released.set()
 
 

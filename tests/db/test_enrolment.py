@@ -227,6 +227,6 @@ async def test_a_handler_that_moves_to_another_table_hears_that_one(stage: Stage
     """From when it was migrated on; its old topic is not heard any more."""
     await stage.rooms.execute("insert into rooms values (1)")
     moved = stage.declare("first", topic="public.plans")
-    assert [e.text for e in (await stage.rooms.migrate(moved)).enrolments] == ["hears public.plans"]
+    assert [e.text for e in (await stage.rooms.migrate(moved)).enrolments] == ["receives public.plans"]
     await stage.rooms.execute("insert into plans values (7)", "insert into rooms values (2)")
     assert await stage.deliver(moved) == [("first", "7", "insert")]

@@ -86,7 +86,7 @@ async def test_a_worker_that_works_is_ready(empty_database_url: str) -> None:
             "ok  listener",
             "ok  handler note",
         ]
-        assert "proven 0 s ago" in reply.line("listener")
+        assert "verified 0 s ago" in reply.line("listener")
         assert (await worker.get("/livez")).text == "alive\n"
 
 

@@ -53,7 +53,7 @@ async def test_one_is_shown_with_its_row_and_what_waits(dead: Rooms) -> None:
         "attempts: 1",
         "must not be called that",
         "price = 12",
-        "wait 2 of its key",
+        "waiting behind it: 2 of its key",
     ):
         assert part in shown.out
     document = (await hearken(dead.url, "dead", "show", "1", "--json")).json
@@ -152,7 +152,7 @@ async def test_an_event_dead_for_two_handlers_needs_a_name(dead: Rooms) -> None:
         " select 'note_room', event_id, topic, key, state, 1 from hearken.parked where event_id = 2"
     )
     both = await hearken(dead.url, "dead", "retry", "2", "--yes")
-    assert (both.code, "dead for note_room, price_room: choose one with --handler" in both.err) == (2, True)
+    assert (both.code, "dead for note_room, price_room: choose with --handler" in both.err) == (2, True)
     assert (await hearken(dead.url, "dead", "retry", "2", "--handler", "note_room", "--yes")).code == 0
     assert await dead.value("select handler from hearken.parked where event_id = 2 and state = 'dead'") == "price_room"
 
