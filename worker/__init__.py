@@ -13,7 +13,7 @@ park      put aside an event that failed, to be retried later with its key; held
 brake     stops an external handler before a window that takes too much away, until a person confirms
 replay    append a past event again, marked, for chosen handlers
 backfill  append a snapshot event for every existing row
-drift     where source and destination disagree; reconcile: find it and mend it
+drift     where source and destination disagree; reconcile: find it and fix it
 effect    one write to an outside system by a handler, recorded in a ledger
 doorbell  the NOTIFY that wakes a sleeping worker; it carries no data
 """

@@ -41,9 +41,10 @@ from worker.telemetry.metrics import Metrics
 
 logger = structlog.get_logger("app")
 
-# Seconds, after the handlers' own time is up, to write down what was unfinished.
+# Seconds to record unfinished work after the handlers' own time is up.
 SETTLE_GRACE = 3.0
-# Seconds after that until the process ends whatever hangs: a silent network, a handler that ignores its cancellation.
+# Seconds after that until the process exits even if something hangs: a silent network, a handler that ignores
+# its cancellation.
 LAST_GRACE = 1.5
 
 
@@ -53,7 +54,7 @@ def read_all_settings(registry: Registry) -> dict[type[BaseSettings], Any]:
 
 
 def application_name() -> str:
-    """What `pg_stat_activity` shows, so that an operator sees who has a cursor."""
+    """What `pg_stat_activity` shows, so that an operator sees which worker holds a cursor."""
     return f"hearken {socket.gethostname()[:40]}:{os.getpid()}"
 
 
@@ -88,7 +89,7 @@ async def open_services(
 
 
 class App:
-    """A running worker. `run()` returns after `stop()`, when everything is written down."""
+    """A running worker. `run()` returns after `stop()`, when everything is recorded."""
 
     def __init__(self, registry: Registry, settings: Settings, services: Services) -> None:
         self.registry = registry
@@ -123,7 +124,7 @@ class App:
         return Canary(application_name(), consumer, self.health.inspection, self.settings, self.metrics)
 
     def stop(self) -> None:
-        """Begin to end: claim nothing more."""
+        """Start shutting down: claim no more work."""
         if not self._stop.is_set():
             logger.info("stopping", seconds=self.settings.shutdown_timeout)
         self._stop.set()
@@ -134,9 +135,9 @@ class App:
             self.canary.stop()
 
     async def run(self) -> None:
-        """Work until stopped. The database may be away at any time, at the start too.
+        """Run until stopped. The database may be unreachable at any time, also at the start.
 
-        Probes are answered all the while. Raises ConfigurationError when their address cannot be had.
+        Probes are answered throughout. Raises ConfigurationError when their address is not available.
         """
         await self.http.start()
         try:
@@ -177,7 +178,7 @@ class App:
         await asyncio.gather(*beside, return_exceptions=True)
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Let handlers end by themselves, then cancel them, then leave whatever is left."""
+        """Let handlers finish, then cancel them, then abandon whatever is left."""
         _, late = await asyncio.wait(tasks, timeout=self.settings.shutdown_timeout)
         if late:
             for consumer in [*self.consumers, *([self.canary.consumer] if self.canary is not None else ())]:
@@ -189,7 +190,7 @@ class App:
         logger.info("stopped", cancelled=len(late))
 
     async def _prepare(self) -> None:
-        """Wait until the database is there and migrated; read the watched tables."""
+        """Wait until the database is reachable and migrated; read the watched tables."""
         retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.2, max=5), before_sleep=self._not_ready)
         await retrying(self._read_tables)
         self.not_ready_because = None
@@ -210,7 +211,7 @@ class App:
         error = state.outcome.exception() if state.outcome is not None else None
         self.not_ready_because = "starting" if error is None else error_line(error)
         tries, reason = state.attempt_number, self.not_ready_because
-        logger.warning("not ready, trying again", tries=tries, reason=reason, exc_info=trace_of(error))
+        logger.warning("not ready, retrying", tries=tries, reason=reason, exc_info=trace_of(error))
 
 
 async def run(registry: Registry, settings: dict[type[BaseSettings], Any]) -> None:
@@ -225,7 +226,7 @@ async def run(registry: Registry, settings: dict[type[BaseSettings], Any]) -> No
 
 
 def _stop_in_time(app: App) -> None:
-    """Begin to end; when the time is up, leave by a thread, because what hangs may be the event loop's own end."""
+    """Start shutting down; when the time is up, exit from a thread, because the event loop itself may hang."""
     app.stop()
     last = threading.Timer(app.settings.shutdown_timeout + SETTLE_GRACE + LAST_GRACE, _leave)
     last.daemon = True
@@ -233,6 +234,6 @@ def _stop_in_time(app: App) -> None:
 
 
 def _leave() -> None:
-    """What was not settled was not committed either: the next worker does it."""
-    logger.error("something did not end in time: leaving it behind")
+    """What was not settled was not committed: the next worker does it again."""
+    logger.error("shutdown took too long: exiting now")
     os._exit(0)

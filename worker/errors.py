@@ -11,10 +11,10 @@
     │   ├── NotAllowed         the role of DATABASE_URL lacks rights: the message holds the GRANTs
     │   └── Unsupported        this server cannot carry the log (too old, read-only, a pooler)
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
-    ├── Braked                 a paused handler would take much away: mend the rows, or confirm
-    ├── Overtaken              somebody else was quicker: what was to be done is done, or no longer to do
-    ├── InProgress             somebody is at the same work, which must not be done twice
-    │   └── AlreadyRunning     a run that has to be alone is under way
+    ├── Braked                 a paused handler would take much away: fix the rows, or confirm
+    ├── Overtaken              somebody else was quicker: it is done already, or no longer needed
+    ├── InProgress             another process is doing the same work, which must not be done twice
+    │   └── AlreadyRunning     another run is in progress, and only one may be
     ├── CheckFailed            a readiness check: what is wrong and what to do
     ├── RequestRefused         an HTTP request is answered with a status and what is wrong with it
     ├── KeyTaken               an Idempotency-Key was used before, for something else
@@ -53,7 +53,7 @@ class MigrationError(DatabaseError):
 
 
 class WatchError(DatabaseError):
-    """A declared table, column or primary key is not there."""
+    """A declared table, column or primary key does not exist."""
 
 
 class ForeignCursor(DatabaseError):
@@ -73,19 +73,19 @@ class ClaimLost(HearkenError):
 
 
 class Braked(HearkenError):
-    """The brake has stopped the handler, and only a person's word lets it go on."""
+    """The brake has stopped the handler, and only a person can resume it."""
 
 
 class Overtaken(HearkenError):
-    """What a command was to act on is no longer as it was: another operator, or a newer event, was quicker."""
+    """What a command should act on is no longer as it was: another operator, or a newer event, was quicker."""
 
 
 class InProgress(HearkenError):
-    """Another process is at exactly this work: wait for it, or stop it."""
+    """Another process is already doing exactly this work: wait for it, or stop it."""
 
 
 class AlreadyRunning(InProgress):
-    """A run of this endpoint, the event `event_id`, is under way, and only one may be."""
+    """A run of this endpoint, the event `event_id`, is in progress, and only one may be."""
 
     def __init__(self, event_id: int, message: str) -> None:
         super().__init__(message)

@@ -52,8 +52,8 @@ class Unavailable(Outcome):
     """The destination does not serve us, whatever the event: down, overloaded, or refusing our credentials.
 
     Enough of these in a row open the handler's circuit (see `circuit`); while it is open no attempt is used.
-    `after` is the destination's own wish in seconds (Retry-After). With `alarm` the circuit opens at once,
-    because only a person can mend it (a revoked key, another account).
+    `after` is how many seconds the destination asks to wait (Retry-After). With `alarm` the circuit opens at once,
+    because only a person can fix it (a revoked key, another account).
     """
 
     def __init__(self, reason: str, *, after: float | None = None, alarm: bool = False) -> None:

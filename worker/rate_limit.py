@@ -1,6 +1,6 @@
-"""The rhythm of requests to one destination: shared by all its callers, just below the client of an outside system.
+"""The rate limit of requests to one destination: shared by all its callers, just below the client of an outside system.
 
-Every caller is given the next free moment, one gap after the one before. So a queue is served at exactly the
+Every caller gets the next free slot, one gap after the one before. So a queue is served at exactly the
 limit, however late the event loop wakes each caller, and a burst after a pause is a few requests long.
 """
 
@@ -19,7 +19,7 @@ class RateLimit:
         self._next = 0.0
 
     async def turn(self) -> None:
-        """Wait for one's moment. A caller that is cancelled while it waits leaves its moment unused."""
+        """Wait for a slot. A caller that is cancelled while it waits leaves its slot unused."""
         now = asyncio.get_running_loop().time()
         moment = max(self._next, now - self._BURST)
         self._next = moment + self._gap

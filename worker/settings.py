@@ -55,7 +55,7 @@ class Settings(HandlersSetting):
             conninfo_to_dict(value.get_secret_value())
         except Exception:
             # The parser's own message quotes the string, password included.
-            raise ValueError("is no connection string; write postgresql://user:password@host:5432/name") from None
+            raise ValueError("is not a connection string; write postgresql://user:password@host:5432/name") from None
         return value
 
     @property
@@ -106,7 +106,7 @@ def _misspelt(classes: Iterable[type[BaseSettings]]) -> list[str]:
     }
     unknown = [name for name in os.environ if name.startswith("HEARKEN_") and name not in known]
     return [
-        f"{name}: no such setting; known are {', '.join(sorted(n for n in known if n.startswith('HEARKEN_')))}"
+        f"{name}: no such setting; known: {', '.join(sorted(n for n in known if n.startswith('HEARKEN_')))}"
         for name in unknown
     ]
 

@@ -54,7 +54,7 @@ class Bench:
     @staticmethod
     async def _drain(consumer: Consumer) -> int:
         batches = 0
-        # As a worker does, it lets a handler be whose destination is down.
+        # Like a worker, it skips a handler whose destination is down.
         while not consumer.circuit.wait() and await consumer.turn() in (Turn.WORKED, Turn.CAUGHT_UP):
             batches += 1
         return batches
@@ -66,7 +66,7 @@ class Bench:
         """
         names = [c.handler.schedule.name for c in self.consumers if c.handler.schedule is not None]
         if name not in names:
-            raise UsageError(f"no such schedule: {name}; known are {', '.join(names) or 'none'}")
+            raise UsageError(f"no such schedule: {name}; known: {', '.join(names) or 'none'}")
         time = datetime.now(UTC) if due is None else due
         if time.tzinfo is None:
             raise UsageError(f"due={time!r} has no time zone: write datetime(…, tzinfo=UTC)")
@@ -74,13 +74,13 @@ class Bench:
             await append_ticks(self.connection, name, [time.astimezone(UTC)])
 
     async def request(self, name: str, body: Mapping[str, Any] | None = None) -> Run:
-        """Ask the endpoint of that name as a POST does, and deliver; returns what became of it: `state`, `result`, ….
+        """Ask the endpoint of that name as a POST does, and deliver; returns its run: `state`, `result`, ….
 
         Raises UsageError for a name that none of the bench's handlers has, pydantic.ValidationError for the body.
         """
         served = {c.handler.endpoint.name: c.handler for c in self.consumers if c.handler.endpoint is not None}
         if name not in served:
-            raise UsageError(f"no such endpoint: {name}; known are {', '.join(served) or 'none'}")
+            raise UsageError(f"no such endpoint: {name}; known: {', '.join(served) or 'none'}")
         handler = served[name]
         assert handler.endpoint is not None  # noqa: S101  # chosen by it
         text = sound(handler.endpoint.body, json.dumps(body or {}))
@@ -91,7 +91,7 @@ class Bench:
         return run
 
     async def parked(self) -> list[DictRow]:
-        """What has been put aside: handler, event_id, key, state, attempt, reason, …"""
+        """What has been parked: handler, event_id, key, state, attempt, reason, …"""
         return await self.execute("select * from hearken.parked order by handler, event_id")
 
 

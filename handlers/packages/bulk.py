@@ -1,9 +1,9 @@
 """The bulk sync: every profile that has a customer in the CRM, in batches, for a tick, a request or a command.
 
-    begin (or go on with a killed one) → batch → save → pause → … → end → answer
+    begin (or resume a killed one) → batch → save → pause → … → end → answer
 
-One at a time over all processes. A profile that fails is counted and told; a CRM that fails whoever is asked for ends
-the run with its outcome, and the next run goes on from there.
+One at a time over all processes. A profile that fails is counted and reported; a CRM that fails for everybody ends
+the run with its outcome, and the next run resumes there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ order by profile_id limit %(most)s
 
 @dataclass(frozen=True)
 class BulkProgress:
-    """How far a run has come: so many profiles done, of about so many."""
+    """How far a run has come: profiles done, and about how many there are."""
 
     done: int
     profiles: int
@@ -52,7 +52,7 @@ class BulkProgress:
 
 @dataclass(frozen=True)
 class _Ended:
-    """What became of one profile; `packages` None when it is gone. With `away` nothing is known: the database is."""
+    """The outcome of one profile; `packages` None when it is gone. `away`: unknown, the database is unreachable."""
 
     profile: str
     packages: int | None = None
@@ -73,10 +73,10 @@ async def bulk_sync(
     pause: float = PAUSE,
     side_by_side: int = SIDE_BY_SIDE,
 ) -> SyncAnswer | UnderWay:
-    """Sync all profiles with a mapping, by their ids; UnderWay when somebody is at it already.
+    """Sync all profiles with a mapping, by their ids; UnderWay when somebody does already.
 
     Raises Unavailable when the CRM is down for everybody, psycopg.OperationalError when the database is. Then, and
-    when it is cancelled or killed, it is gone on with by the next call with the same options within 12 hours.
+    when it is cancelled or killed, the next call with the same options within 12 hours resumes it.
     """
     connection = await database.connect()
     try:
@@ -134,13 +134,13 @@ async def _sync(crm: Crm, database: Database, profile: str, places: asyncio.Sema
             gone = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
             return _Ended(profile, away=error) if gone else _Ended(profile, failure=error_line(error))
         except Exception as error:
-            logger.exception("a profile failed in a way that is not known", profile=profile)
+            logger.exception("a profile failed with an unexpected error", profile=profile)
             return _Ended(profile, failure=error_line(error))
     return _Ended(profile, packages=synced.packages if synced else None)
 
 
 async def _check(crm: Crm, ended: Sequence[_Ended]) -> None:
-    """Raises when the run cannot go on: the database is away, or the CRM is, and not for some customers alone."""
+    """Raises when the run cannot go on: the database is unreachable, or the CRM fails for all customers."""
     for one in ended:
         if one.away is not None:
             raise one.away

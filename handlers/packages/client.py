@@ -2,7 +2,7 @@
 
     matching, sync → Crm.rows → paging → short retries → pace → aiohttp → PostgREST
 
-Only reads: what is asked twice does no harm.
+Only reads: asking twice does no harm.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from handlers.packages.paging import END, Page, next_question, read_range
 from handlers.packages.settings import CrmSettings
 from worker import RateLimit
 
-CALLS = Counter("hearken_crm_calls", "Requests to the CRM and what came of them.", ["table", "result"])
+CALLS = Counter("hearken_crm_calls", "Requests to the CRM, by result.", ["table", "result"])
 
 _ATTEMPTS = 4
 _NO_NEW_ATTEMPT_AFTER = 20.0
 """Seconds: with the default timeout, all tries of one call end well within a handler's 60."""
 _LONGEST_WAIT = 5.0
-"""Seconds of Retry-After that are sat out here; for longer ones the event is parked."""
+"""Longest Retry-After, in seconds, that is waited for here; for longer ones the event is parked."""
 _LARGEST_BODY = 16 * 2**20
 """Bytes of one page: a thousand rows of a few hundred bytes are far below."""
 _MOST_PAGES = 100
@@ -121,7 +121,7 @@ class Crm:
         return _page(table, answer.headers.get("Content-Range", ""), body)
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds until the next try: what the CRM wishes, else growing and jittered."""
+        """Seconds until the next try: what the CRM asks for, else growing and jittered."""
         outcome = state.outcome and state.outcome.exception()
         if isinstance(outcome, CrmOutcome) and outcome.wait is not None:
             return outcome.wait

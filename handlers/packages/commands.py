@@ -1,4 +1,4 @@
-"""`hearken packages …`: sync by hand, see why a profile is whom it is, the SQL for Supabase's own cron.
+"""`hearken packages …`: sync by hand, see which customer a profile is and why, the SQL for Supabase's own cron.
 
 The outermost layer of the package sync. Needs no worker; where the CRM is asked, its settings are needed here too.
 """
@@ -37,16 +37,16 @@ command(packages)
 
 
 @packages.command(short_help="Sync one profile, or all.")
-@click.option("--profile", metavar="ID", help="Of this profile.")
-@click.option("--all", "everybody", is_flag=True, help="Of every profile that has a customer in the CRM.")
+@click.option("--profile", metavar="ID", help="Sync this profile.")
+@click.option("--all", "everybody", is_flag=True, help="Sync every profile that has a customer in the CRM.")
 @click.option("--batch-size", type=click.IntRange(1, 1000), default=20, show_default=True, help="Between two pauses.")
-@click.option("--max", "most", type=click.IntRange(min=1), help="Of so many profiles at most.")
-@click.option("--only-new", is_flag=True, help="Of profiles that were never synced.")
+@click.option("--max", "most", type=click.IntRange(min=1), help="At most this many profiles.")
+@click.option("--only-new", is_flag=True, help="Only profiles that were never synced.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sync(profile: str | None, everybody: bool, batch_size: int, most: int | None, only_new: bool, as_json: bool) -> int:
     """Bring the packages of one --profile, or of --all, from the CRM.
 
-    Exit code 1 when one failed. What Ctrl-C interrupts is gone on with when the same is asked for again.
+    Exit code 1 when one failed. After Ctrl-C, the same command resumes where it stopped.
     """
     if (profile is not None) == everybody:
         raise UsageError("say whose packages: either --profile ID or --all")
@@ -60,9 +60,9 @@ def sync(profile: str | None, everybody: bool, batch_size: int, most: int | None
 @click.argument("profile")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def match(profile: str, as_json: bool) -> int:
-    """Which customer of the CRM the PROFILE is: as stored, and as the CRM says now, with what they agree in.
+    """Which customer of the CRM the PROFILE is: as stored, and as the CRM says now, with the fields that agree.
 
-    Nothing is written. Exit code 1 when it is nobody.
+    Writes nothing. Exit code 1 when there is no customer.
     """
     stored, found = _asking("packages match", lambda link: _match(link, profile))
     if as_json:
@@ -73,10 +73,10 @@ def match(profile: str, as_json: bool) -> int:
 
 
 @packages.command("cron-sql", short_help="SQL for Supabase's pg_cron.")
-@click.option("--url", required=True, help="Where the worker's HTTP is reached, such as https://worker.example.com.")
+@click.option("--url", required=True, help="Address of the worker's HTTP server, such as https://worker.example.com.")
 @click.option("--schedule", default="0 2 * * *", show_default=True, help="Five fields, in UTC.")
 def print_cron_sql(url: str, schedule: str) -> None:
-    """Print the SQL by which Supabase's pg_cron asks for the daily sync. It reads the secret from Supabase's Vault."""
+    """Print SQL that makes Supabase's pg_cron request the daily sync. It reads the secret from Supabase's Vault."""
     click.echo(cron_sql(url, schedule))
 
 
@@ -145,7 +145,7 @@ def _tell_match(stored: Mapping, found: Match) -> None:
         click.echo()
         print_table(("candidate", "agrees in"), [(c.customer.id, ", ".join(c.agrees)) for c in found.candidates])
     if found.ambiguous:
-        click.echo("several might be this profile, so none is chosen: mend the CRM, or store one by hand", err=True)
+        click.echo("several might be this profile, so none is chosen: fix the CRM, or store one by hand", err=True)
 
 
 def _asking(purpose: str, work: Callable[[Link], Awaitable[T]]) -> T:
@@ -162,7 +162,7 @@ def _asking(purpose: str, work: Callable[[Link], Awaitable[T]]) -> T:
 
 
 async def _ask(database: Database, settings: CrmSettings, work: Callable[[Link], Awaitable[T]]) -> T:
-    # Outside the pool, which would try again for long where there is no database.
+    # Outside the pool, which would retry for long if there is no database.
     await (await database.connect()).close()
     await database.open()
     try:

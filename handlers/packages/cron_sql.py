@@ -1,4 +1,4 @@
-"""The SQL by which Supabase's pg_cron asks for the daily sync, for those who want it to be asked from there.
+"""SQL that makes Supabase's pg_cron request the daily sync, for those who want to start it from there.
 
 The secret is read from Supabase's Vault when the job runs: it is neither in this SQL nor in `cron.job`.
 https://supabase.com/docs/guides/functions/schedule-functions

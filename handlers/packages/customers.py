@@ -1,6 +1,6 @@
 """What is asked of the CRM: its customers by e-mail or number, a customer's packages. Above `client`.
 
-A question by text is asked wide, because the CRM may have it in other writing; `matching` compares what comes.
+A query by text is wide, because the CRM may write it differently; `matching` compares the results.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class CrmOutcome(Outcome):
     """What all of the CRM's failures share.
 
     result  a word for the metric of calls
-    again   a short retry is worth its while
+    again   a short retry is worth it
     wait    seconds after which the CRM asks to be called again (Retry-After), if it said so
     """
 
@@ -73,7 +73,7 @@ class Denied(CrmOutcome, Unavailable):
 
 
 def outcome_of(call: str, status: int, headers: Mapping[str, str], body: bytes) -> CrmOutcome:
-    """The outcome for an answer to `call` that is no success."""
+    """The outcome for an answer to `call` that is not a success."""
     code = error_code(body)
     about = f"{call} (HTTP {status}{f', {code}' if code else ''})"
     if status == 429:
@@ -81,7 +81,7 @@ def outcome_of(call: str, status: int, headers: Mapping[str, str], body: bytes) 
     if status >= 500 or status == 408:
         return Down(f"the CRM failed: {about}", wait=_retry_after(headers))
     if status in (401, 403):
-        return Denied(f"the CRM denies CRM_SUPABASE_KEY this: {about}. Set a key that may, and restart")
+        return Denied(f"the CRM denies CRM_SUPABASE_KEY this: {about}. Set a key that has the permission, and restart")
     if 300 <= status < 400 or (status == 404 and code is None):
         return Denied(f"there is no PostgREST at CRM_SUPABASE_URL: {about}. Is it the project's address?")
     if code in _UNFIT or status == 404:
@@ -97,7 +97,7 @@ def no_answer(call: str, error: BaseException) -> Down:
 def unfit_row(table: str, row: Mapping[str, object], error: ValidationError) -> Refused:
     """The outcome for a row of the CRM that is not as it should be: which one, and what of it, without its values."""
     wrong = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in error.errors(include_input=False)}))
-    return Refused(f"a row of the CRM's {table} does not fit (id {row.get('id')}): {wrong}. Mend it there")
+    return Refused(f"a row of the CRM's {table} does not fit (id {row.get('id')}): {wrong}. Fix it there")
 
 
 def error_code(body: bytes) -> str | None:

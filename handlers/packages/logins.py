@@ -31,7 +31,7 @@ async def sync_booking(change: Change, ctx: Context) -> None:
     """Sync the packages of the profile that has booked."""
     booking = await ctx.row(change)
     if booking is None or booking["profile_id"] is None:
-        raise Skip("the booking is nobody's, or gone")
+        raise Skip("the booking has no profile, or is gone")
     await _sync(str(booking["profile_id"]), ctx)
 
 

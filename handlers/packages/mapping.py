@@ -1,7 +1,7 @@
 """From a profile to its customer in the CRM: the stored mapping, or `matching`, whose outcome is stored.
 
-A mapping that is there is used as it is. An attempt that found nobody, or several, is stored too, for a person to see
-why, and is made again the next time.
+A mapping that is there is used as it is. An attempt that found nobody, or several, is stored too, so that a person sees
+why, and is repeated the next time.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ async def get_or_create_mapping(crm: Crm, database: Connections, profile_id: str
         return None if row is None else _stored(row)
     match = await find_customer(crm, Profile.model_validate(row))
     await _keep(database, profile_id, match)
-    # Somebody else, a person perhaps, may have stored another one meanwhile: theirs counts.
+    # Somebody else, perhaps a person, may have stored another one meanwhile: theirs counts.
     row = await _read(database, profile_id)
     if row is None or row["crm_customer_id"] not in (None, match.customer_id):
         return None if row is None else _stored(row)

@@ -30,7 +30,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Match:
-    """What matching came to: a customer, or nobody, with the candidates there were.
+    """The result of matching: a customer, or nobody, with the candidates there were.
 
     method      what the customer was found by, such as "email" or "phone+name"
     confidence  from 0 to 1
@@ -62,7 +62,7 @@ def compare(profile: Profile, customers: Iterable[Customer], region: str) -> lis
 
 
 def choose(candidates: Sequence[Candidate]) -> Match:
-    """The one candidate that is left when all but the best are put aside, or nobody."""
+    """The only one of the best candidates, or nobody."""
     for first in _CONFIDENCE:
         pool = [candidate for candidate in candidates if first in candidate]
         if pool:

@@ -27,7 +27,7 @@ END = Page([], last=True)
 
 
 def read_range(rows: Any, content_range: str) -> Page:
-    """The page of a decoded body and its Content-Range header. Raises ValueError when the two are not of one piece."""
+    """The page of a decoded body and its Content-Range header. Raises ValueError when the two do not fit together."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") is not None for row in rows):
         raise ValueError("not a list of rows with ids")
     said = _RANGE.fullmatch(content_range)

@@ -1,6 +1,6 @@
 """The package sync by request and by schedule: `/api/crm/sync-packages`, `/api/vip/packages`, and every night.
 
-A bulk sync may take long: it is retried and goes on where it was, in whatever worker, as any event does.
+A bulk sync may take long: it is retried and resumes where it was, in any worker, as any event does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from handlers.packages.runs import last_answer
 from handlers.packages.sync import sync_packages
 from worker import Change, Context, Database, RequestRefused, Skip, Snooze, endpoint, every
 
-# Seconds. A hundred thousand profiles are an hour; what is cut off is gone on with.
+# Seconds. A hundred thousand profiles take an hour; a run that is cut off is resumed.
 _BULK_TIMEOUT = 4 * 3600.0
 # Seconds until a tick looks again whether the bulk sync of somebody else is over.
 _LOOK_AGAIN = 30.0
@@ -70,7 +70,7 @@ class PackagesAnswer(OfProfile):
 
 
 class ProfileAnswer(OfProfile):
-    """What an individual sync came to; `packages` and `removed` are counts."""
+    """The result of an individual sync; `packages` and `removed` are counts."""
 
     packages: int
     removed: int
@@ -113,7 +113,7 @@ async def sync_all_packages(change: Change, ctx: Context) -> SyncAnswer:
 
 @every("0 2 * * *", name="daily-package-sync", timeout=_BULK_TIMEOUT)
 async def daily_package_sync(change: Change, ctx: Context) -> SyncAnswer:
-    """The bulk sync of every night; it waits for one that is under way, which may be of a few profiles only."""
+    """The bulk sync of every night; it waits for one in progress, which may be of a few profiles only."""
     answer = await _bulk(SyncOptions(), change, ctx)
     if isinstance(answer, UnderWay):
         raise Snooze(_LOOK_AGAIN, str(answer))

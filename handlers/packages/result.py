@@ -1,4 +1,4 @@
-"""What a bulk sync is asked for and what it answers, in the words of its HTTP endpoint. Below `runs` and `bulk`."""
+"""What a bulk sync takes and returns, in the words of its HTTP endpoint. Below `runs` and `bulk`."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class SyncAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class UnderWay:
-    """What a second bulk sync is told of the first."""
+    """What a second bulk sync learns about the first."""
 
     started_at: datetime
     done: int
     profiles: int
 
     def __str__(self) -> str:
-        return f"a bulk sync is under way since {self.started_at:%H:%M:%S} UTC: {self.done} of {self.profiles} profiles"
+        return f"a bulk sync is running since {self.started_at:%H:%M:%S} UTC: {self.done} of {self.profiles} profiles"

@@ -1,7 +1,7 @@
 """How far each bulk sync has come: rows of `hearken.package_syncs`, between `bulk` and the database.
 
-Whoever runs one holds an advisory lock on the connection that it writes its progress on: with the process or the
-connection the lock is gone, and the next one goes on behind the last batch that was saved.
+Whoever runs one holds an advisory lock on the connection that it writes its progress on: when the process or the
+connection ends, so does the lock, and the next one resumes behind the last batch that was saved.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOCK: LiteralString = "select pg_try_advisory_lock(hashtextextended('hearken pa
 _COLUMNS: LiteralString = """
 id, options, position::text as position, profiles, successful, failed, packages, errors, seconds
 """
-# One that was killed half a day ago is over: its first profiles have waited for long enough.
+# One that was killed half a day ago is not resumed: its first profiles have waited for long enough.
 _RESUME: LiteralString = (
     """
 select """

@@ -1,4 +1,4 @@
-"""One profile's packages: from the CRM to the local copy. What the handlers, the bulk sync and the command all do.
+"""One profile's packages: from the CRM to the local copy. The handlers, the bulk sync and the command all do this.
 
     profile → mapping → packages of the customer → one statement that writes them all
 
@@ -21,7 +21,7 @@ from handlers.packages.errors import Refused
 from handlers.packages.mapping import Connections, Mapping, get_or_create_mapping
 from schema.packages.row import Package
 
-# Before the CRM is asked: of two syncs the one that asked later knows better.
+# Taken before the CRM is asked: of two syncs, the one that asked later knows better.
 _BEFORE: LiteralString = """
 select clock_timestamp() as at,
        exists (select from public.packages where crm_customer_id = %s and removed_at is null) as has_packages
@@ -62,7 +62,7 @@ select (select count(*) from removed) as removed
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync of one profile came to. Without a customer there was nothing to copy.
+    """The result of syncing one profile. Without a customer there was nothing to copy.
 
     packages, removed  how many the CRM has, and how many it no longer has since the last time
     """
@@ -91,7 +91,7 @@ async def sync_packages(crm: Crm, database: Connections, profile_id: str) -> Syn
 
 
 async def _check_customer(crm: Crm, customer_id: str) -> None:
-    """All packages gone at once: so it looks too when a policy hides the rows, or two customers were merged."""
+    """All packages gone at once: it looks the same when a policy hides the rows, or two customers were merged."""
     if not await is_customer(crm, customer_id):
         raise Refused(
             f"the CRM no longer shows customer {customer_id}, so its packages are left as they are: check the "

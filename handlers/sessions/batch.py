@@ -1,4 +1,4 @@
-"""What these handlers do alike: events as JSON that Postgres takes apart, purchases locked and cleared."""
+"""What these handlers share: events as JSON that Postgres takes apart, purchases locked and cleared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import LiteralString
 from worker import Change, Context
 
 SAY_WHO: LiteralString = "select set_config('hearken.note', %s, true)"
-# In the order in which everybody locks them, so that nobody waits for one who waits.
+# In the order in which everybody locks them, so that no two deadlock.
 LOCK: LiteralString = "select from public.purchases where id = any(%s) order by id for no key update"
 # See 0001: a row that is seen here stands for a change that is seen too.
 CLEAR: LiteralString = """
@@ -36,12 +36,12 @@ def _record(change: Change) -> str:
 
 
 async def say_who(ctx: Context, why: str) -> None:
-    """Let what this handler writes from here on be known as its doing, wherever it is written down who did what."""
+    """Name this handler as the author of what it writes from here on, wherever it is recorded who did what."""
     await ctx.transaction.execute(SAY_WHO, (json.dumps({"by": ctx.handler, "why": why}),))
 
 
 async def lock(ctx: Context, purchases: Sequence[int]) -> None:
-    """Wait for whoever else is at these purchases; what is read afterwards stays so."""
+    """Lock these purchases, after whoever else holds them; what is read afterwards does not change."""
     await ctx.transaction.execute(LOCK, (purchases,))
 
 

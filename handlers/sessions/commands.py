@@ -26,14 +26,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 @command
-@click.group(short_help="Purchases beside their sessions.")
+@click.group(short_help="Purchases and their sessions.")
 def purchases() -> None:
-    """Purchases beside their sessions: whether they agree, mending them, and what was sold."""
+    """Purchases and their sessions: whether they agree, how to fix them, and what was sold."""
 
 
 @purchases.command(short_help="List the newest purchases and their sessions.")
 @click.option("--mismatch", is_flag=True, help="Only those that disagree with their session.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most this many.")
 @json_option
 def overview(mismatch: bool, limit: int, as_json: bool) -> int:
     """List the newest purchases and their sessions.
@@ -42,7 +42,7 @@ def overview(mismatch: bool, limit: int, as_json: bool) -> int:
     SYNCED      both say the same
     SYNCING     the session's last change is on its way
     NO_SESSION  the invoice has not been scanned
-    MISMATCH    they disagree: `hearken purchases sync` mends it
+    MISMATCH    they disagree: `hearken purchases sync` fixes it
 
     With --mismatch, exits with 1 when there are any.
     """
@@ -56,7 +56,7 @@ def overview(mismatch: bool, limit: int, as_json: bool) -> int:
     return NEGATIVE if mismatch and found else 0
 
 
-@purchases.command(short_help="Mend every mismatch.")
+@purchases.command(short_help="Fix every mismatch.")
 @json_option
 def sync(as_json: bool) -> None:
     """Give every purchase the status of its session, where it has another."""
@@ -64,11 +64,11 @@ def sync(as_json: bool) -> None:
     if as_json:
         print_json({"mended": mended})
     else:
-        click.echo(f"{mended} mended", err=True)
+        click.echo(f"{mended} fixed", err=True)
 
 
 @purchases.command(short_help="What was sold, day by day.")
-@click.option("--since", type=moment, default="7d", show_default=True, help="From when on: 7d, or a date.")
+@click.option("--since", type=moment, default="7d", show_default=True, help="Since when: 7d, or a date.")
 @json_option
 def report(since: datetime, as_json: bool) -> None:
     """What was sold, day by day (UTC): paid purchases, how many are active or completed, revenue in minor units."""
@@ -83,7 +83,7 @@ def report(since: datetime, as_json: bool) -> None:
 
 
 @command
-@click.group(short_help="The code of one invoice.")
+@click.group(short_help="The QR code of an invoice.")
 def invoice() -> None:
     """The code of one invoice, which is scanned to start its session."""
 

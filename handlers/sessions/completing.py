@@ -1,4 +1,4 @@
-"""public.purchases → invoices: what is paid has an invoice, what is paid back has no playing time.
+"""public.purchases → invoices: what is paid has an invoice, what is refunded has no playing time.
 
 The rows are read as they are now; an event only says which.
 """
@@ -65,7 +65,7 @@ where p.id = any(%s) and p.payment_status = 'refunded'
 
 @on("public.purchases", watch=("payment_status", "scheduled_for"), ops=("insert", "update"), transactional=True)
 async def complete_purchase(changes: Sequence[Change], ctx: Context) -> None:
-    """Give what is paid its invoice, and put an end to what is paid back."""
+    """Give what is paid its invoice, and end what is refunded."""
     keys = sorted({int(change.key) for change in changes if change.key is not None})
     await lock(ctx, keys)
     if await (await ctx.transaction.execute(WITHOUT_MINUTES, (keys,))).fetchone() is not None:

@@ -1,6 +1,6 @@
 """Every minute: active sessions are counted down, reservations that are due are opened, what is overdue expires.
 
-How much is due is asked of the clock by the SQL function, not of the tick: a minute that nobody was there for is made
+How much is due is asked of the clock by the SQL function, not of the tick: a minute that was missed is made
 up for by the next, and a second tick within a minute finds nothing to do.
 """
 

@@ -25,7 +25,7 @@ _EVENTS: LiteralString = "select after ->> 'status' as status from public.sessio
 
 @demo("sessions")
 async def play(stage: Stage) -> None:
-    """Play the way of a purchase, and look after each step at what came of it."""
+    """Play the life of a purchase, and check the result of each step."""
     await stage.delivered(await stage.run(BUY), "complete_purchase")
     await stage.delivered(await stage.run(PAY), "complete_purchase")
     invoice = await _one(stage, _INVOICE)

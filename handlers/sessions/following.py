@@ -1,6 +1,6 @@
-"""active_game_sessions_v2 → purchases.session_status and session_events: what a session is, its purchase says too.
+"""active_game_sessions_v2 → purchases.session_status and session_events: a purchase shows the status of its session.
 
-Two halves with two natures. What happened is written down from the events, one row for each. What is now is read from
+Two halves of two kinds. What happened is recorded from the events, one row for each. What is now is read from
 the sessions, not from the events, so a batch that is late, or a replay, leaves a purchase no less right.
 """
 
@@ -42,7 +42,7 @@ where i.purchase_id = any(%(purchases)s) and i.status = 'active'
 
 @on("public.active_game_sessions_v2", watch=("status",), ops=("insert", "update", "delete"), transactional=True)
 async def follow_session(changes: Sequence[Change], ctx: Context) -> None:
-    """Let purchases have the status of their session, and write down what happened to it."""
+    """Give purchases the status of their session, and record what happened to it."""
     row = await (await ctx.transaction.execute(WRITE_DOWN, (records(changes),))).fetchone()
     purchases: list[int] = row["purchases"] if row is not None else []
     await say_who(ctx, "its session")

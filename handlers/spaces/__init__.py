@@ -21,7 +21,7 @@ from worker import Change, Context, Park, Retry, Skip, on
 __all__ = ["find_drift", "sync_space"]
 
 _LOOKS = 10
-"""A fault at each write of one run costs one look each; more than this is no passing fault."""
+"""A fault at each write of one run costs one look each; more than this is no temporary fault."""
 
 _COLUMNS = ("name", "description", "capacity", "price_per_hour", "is_active")
 _IDS = ("stripe_product_id", "stripe_price_id")
@@ -48,7 +48,7 @@ async def sync_space(change: Change, ctx: Context) -> None:
 
 
 async def _agree(client: Stripe, subject: Subject, change: Change, ctx: Context) -> tuple[str | None, str | None]:
-    """Look and write what differs, again for as long as Stripe turns out not to be as it was seen.
+    """Look and write what differs; again, for as long as Stripe has changed in between.
 
     Returns the ids of the product and of its price, None where there is none.
     """
@@ -62,7 +62,7 @@ async def _agree(client: Stripe, subject: Subject, change: Change, ctx: Context)
             cause = surprise.cause
             continue
         return ids_of(subject.listing, has, new_price)
-    raise cause or Retry("Stripe keeps answering from memory: its catalogue changes under this handler")
+    raise cause or Retry("Stripe keeps repeating old answers: something else changes its catalogue at the same time")
 
 
 def _check_owner(subject: Subject, has: Catalogue) -> None:
@@ -71,9 +71,9 @@ def _check_owner(subject: Subject, has: Catalogue) -> None:
     if has.product is None or owner is None:
         return
     if subject.listing is None:
-        raise Skip(f"product {has.product.id} is that of space {owner}")
+        raise Skip(f"product {has.product.id} belongs to space {owner}")
     raise Park(
-        f"product {has.product.id} is that of space {owner} (its metadata.space_id): set stripe_product_id of "
+        f"product {has.product.id} belongs to space {owner} (its metadata.space_id): set stripe_product_id of "
         "this row to null to give it a product of its own, or correct the metadata at Stripe"
     )
 

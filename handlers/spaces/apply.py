@@ -1,7 +1,7 @@
 """Carries out a plan at Stripe, one recorded write per step, after `plan`.
 
 What was observed may turn out to be out of date: Stripe repeats the answer of an earlier try, an object is
-already there, or is no longer. Then `LookAgain` is raised, and the caller observes and plans anew: nothing
+already there, or is gone. Then `LookAgain` is raised, and the caller observes and plans again: nothing
 is ever concluded from an answer that may be old.
 """
 

@@ -43,14 +43,14 @@ def differences(subject: Subject, row: Row | None, has: Catalogue) -> list[Drift
 
 
 def unfit(key: str, product: str | None, reason: str) -> Drift:
-    """An active row that cannot be listed: only a person can mend it."""
+    """An active row that cannot be listed: only a person can fix it."""
     return Drift(kind=UNFIT, key=key, object=product, text=reason, mendable=False)
 
 
 def without_row(product: Product, prefix: str, keys: set[str]) -> Drift:
     """An active product of ours that no row has. `keys` are those of all rows.
 
-    What says by its metadata that it was a space's is archived by the handler. An id that merely begins as ours do,
+    A product whose metadata names a space is archived by the handler. An id that merely begins as ours do,
     or a second product of a space that has one, is for a person to judge.
     """
     key = product.metadata.get("space_id")
@@ -64,7 +64,7 @@ def without_row(product: Product, prefix: str, keys: set[str]) -> Drift:
 
 
 def _others_product(subject: Subject, has: Catalogue) -> Drift:
-    text = f"it is that of space {other_owner(subject, has)}: set stripe_product_id of this row to null, or correct it"
+    text = f"it belongs to space {other_owner(subject, has)}: set stripe_product_id of this row to null, or correct it"
     product = has.product.id if has.product else None
     return Drift(kind=OTHERS_PRODUCT, key=subject.key, object=product, text=text, mendable=False)
 

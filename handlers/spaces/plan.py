@@ -125,7 +125,7 @@ def plan(listing: Listing | None, has: Catalogue) -> list[Step]:
 
 
 def action_of(steps: Sequence[Step]) -> str:
-    """What a plan comes to, in a word."""
+    """What a plan does, in a word."""
     if not steps:
         return "nothing"
     return {"product.create": "create", "product.archive": "archive"}.get(steps[0].name, "update")

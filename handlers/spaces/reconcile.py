@@ -4,7 +4,7 @@
                        ├──differences──► Drift
     lists ──survey─────┘                       (a single space: `observe` instead of `survey`)
 
-Nothing is written here. What is mended, `sync_space` mends.
+Nothing is written here. `sync_space` makes the repairs.
 """
 
 from __future__ import annotations

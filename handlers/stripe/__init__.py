@@ -31,12 +31,12 @@ async def stripe(settings: StripeSettings, database: Database) -> AsyncIterator[
 
 @readiness("stripe", stripe)
 async def stripe_account(client: Stripe) -> str:
-    """Ready once Stripe has said whose key this is, and the database belongs to that account."""
+    """Ready once Stripe has confirmed the key's account, and the database belongs to that account."""
     try:
         async with asyncio.timeout(_READINESS_PATIENCE):
             account = await client.verify()
     except StripeOutcome as error:
         raise CheckFailed(error.reason) from None
     except TimeoutError:
-        raise CheckFailed("Stripe has not yet said which account STRIPE_SECRET_KEY is for: look again") from None
+        raise CheckFailed("Stripe has not yet said which account STRIPE_SECRET_KEY is for: check again soon") from None
     return f"account {account}, {client.settings.mode} mode, at {client.settings.api_base}"

@@ -25,13 +25,13 @@ from handlers.stripe.errors import Denied, Down, Limited, Refused, StripeOutcome
 from handlers.stripe.settings import StripeSettings
 from worker import RateLimit
 
-CALLS = Counter("hearken_stripe_calls", "Requests to Stripe and what came of them.", ["call", "result"])
+CALLS = Counter("hearken_stripe_calls", "Requests to Stripe, by result.", ["call", "result"])
 
 _ATTEMPTS = 4
 _NO_NEW_ATTEMPT_AFTER = 20.0
 """Seconds: with the default timeout, all tries of one call end well within a handler's 60."""
 _LONGEST_WAIT = 5.0
-"""Seconds of Retry-After that are sat out here; for longer ones the event is parked."""
+"""Longest Retry-After, in seconds, that is waited for here; for longer ones the event is parked."""
 
 _PAGE = 100
 """The most objects that Stripe puts on a page."""
@@ -109,7 +109,7 @@ class Stripe:
         """The account this process works for, checked against the one the database belongs to.
 
         Asked of Stripe once: callers at the same time share one check, and a failed one is tried again by the
-        next caller. Raises Denied for another account or mode, Down while Stripe is away.
+        next caller. Raises Denied for another account or mode, Down while Stripe is unreachable.
         """
         check = self._verification
         if check is None or (check.done() and (check.cancelled() or check.exception() is not None)):
@@ -162,7 +162,7 @@ class Stripe:
             self._verification = None
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds until the next try: what Stripe wishes, else growing and jittered."""
+        """Seconds until the next try: what Stripe asks for, else growing and jittered."""
         outcome = state.outcome and state.outcome.exception()
         if isinstance(outcome, StripeOutcome) and outcome.wait is not None:
             return outcome.wait

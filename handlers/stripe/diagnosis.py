@@ -1,6 +1,6 @@
 """What `hearken doctor` says of Stripe: whose key it is, in which mode, and whether the database belongs to it.
 
-Unlike the readiness check it remembers nothing: a wrong key on somebody's machine must not take the database over.
+Unlike the readiness check it remembers nothing: a wrong key on somebody's machine must not claim the database.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ async def _owner(database: Connections, ours: str) -> str:
     try:
         owner = await recall(database)
     except (Error, OSError):
-        return "whose the database is cannot be asked"
+        return "the database cannot be asked whose it is"
     if owner is None:
-        return "the database belongs to nobody yet"
+        return "the database belongs to no account yet"
     if (theirs := describe(*owner)) != ours:
         raise CheckFailed(
             f"key of {ours}, but the database belongs to {theirs}: set a key of that one; or, to move the catalogue,"

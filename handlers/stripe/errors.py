@@ -4,12 +4,12 @@
     ├── Park                    Refused       400, 402, 404: the request is wrong, and Stripe says why
     ├── Retry                   Conflict      409: another request holds the object or the key
     └── Unavailable             Down          no answer, half an answer, a 5xx, or a 429
-        └── with alarm=True     Denied        401, 403, or the wrong account: only a person can mend it
+        └── with alarm=True     Denied        401, 403, or the wrong account: only a person can fix it
 
 Whether one says something *definite* about a write decides on the next try's idempotency key. Once an
 endpoint has begun, Stripe keeps its answer under the key and repeats it, 500s included; requests refused
 before that leave the key unused (https://docs.stripe.com/api/idempotent_requests). So a definite answer is
-never asked for again: one looks up what is there, and goes on with a new key. All else keeps its key.
+never asked for again: one looks up what is there, and continues with a new key. All else keeps its key.
 
 Messages carry Stripe's own words and request id, shortened, and without anything that looks like a key.
 """
@@ -32,7 +32,7 @@ class StripeOutcome(Outcome):
 
     result      a word for the metric of calls
     definite    Stripe has answered, and may repeat that answer for as long as the idempotency key is the same
-    again       a short retry of the same call with the same key is worth its while
+    again       a short retry of the same call with the same key is worth it
     wait        seconds after which Stripe asks to be called again (Retry-After), if it said so
     """
 
@@ -107,7 +107,7 @@ def _answered(error: stripe.StripeError, status: int, about: str) -> StripeOutco
     if isinstance(error, stripe.IdempotencyError):
         return Conflict(f"Stripe knows this idempotency key from another request: {about}", definite=True)
     if status in (401, 403):
-        return Denied(f"Stripe denies STRIPE_SECRET_KEY this: {about}. Set a key that may, and restart")
+        return Denied(f"Stripe denies STRIPE_SECRET_KEY this: {about}. Set a key that has the permission, and restart")
     if 400 <= status < 500:
         return Refused(f"Stripe refused {about}", _field(error, "code"))
     return _server_error(error, status, about)

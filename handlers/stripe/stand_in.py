@@ -14,7 +14,7 @@ from worker import ConfigurationError, stand_in
 async def local_stripe(folder: Path) -> AsyncIterator[dict[str, str]]:
     """A local Stripe that is the same account at every start in the same folder.
 
-    The pace that Stripe asks for would be all one sees of a server that answers in a millisecond.
+    Stripe's rate limit is raised: it would only slow down a server that answers in a millisecond.
     """
     try:
         server = LocalStripe(state_file=folder / "stripe.json")

@@ -33,14 +33,14 @@ async def test_one_that_has_nothing_to_do_is_fine(url: str) -> None:
 async def test_one_that_is_not_enrolled(url: str) -> None:
     """In the code and not in the tables."""
     await execute(url, "delete from hearken.cursors where handler = 'hear'")
-    (await examined(url, watched())).problem("handler hear", "is in the code and has no cursor: run `hearken migrate`")
+    (await examined(url, watched())).problem("handler hear", "is in the code but has no cursor: run `hearken migrate`")
 
 
 async def test_one_that_is_gone_from_the_code(url: str) -> None:
     """In the tables and not in the code."""
     await execute(url, "update hearken.cursors set handler = 'gone' where handler = 'hear'")
     findings = await examined(url, watched())
-    findings.problem("handler gone", "is in the tables and not in the code", "hearken forget gone")
+    findings.problem("handler gone", "is in the database but not in the code", "hearken forget gone")
 
 
 async def test_a_cursor_from_another_database(url: str) -> None:
@@ -80,7 +80,7 @@ async def test_events_that_nobody_delivers(url: str) -> None:
     await execute(url, INSERT)
     findings = await examined(url, watched())
     findings.problem(
-        "handler hear", "behind by 1 events, the oldest of", "no worker runs it: start one (`hearken run`)"
+        "handler hear", "behind by 1 events, the oldest is", "no worker runs it: start one (`hearken run`)"
     )
 
 
@@ -101,7 +101,7 @@ async def test_one_that_does_not_move(empty_database_url: str) -> None:
         patient = await examined(empty_database_url, registry)
         assert patient.about("handler wait").text.startswith("working; behind by 1 events")
         findings = await examined(empty_database_url, registry, HEARKEN_STALLED_AFTER="0.001")
-        findings.problem("handler wait", "not moving, behind by 1 events", "ask hearken ", "/readyz")
+        findings.problem("handler wait", "not moving, behind by 1 events", "see /readyz of hearken ")
         released.set()
 
 
@@ -122,7 +122,7 @@ async def test_beats_of_workers_that_are_gone_are_nobodys(url: str) -> None:
     """Their rows stay for a day."""
     await execute(url, "insert into hearken.canary values ('hearken gone:1/abcd', 5, now() - interval '1 hour')")
     finding = (await examined(url, watched())).about("canary")
-    assert (finding.state, finding.text) == ("ok", "no worker is connected that has sent a beat yet")
+    assert (finding.state, finding.text) == ("ok", "no connected worker has sent a beat yet")
 
 
 async def test_a_schedule_whose_ticks_do_not_come(empty_database_url: str) -> None:

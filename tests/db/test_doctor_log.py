@@ -53,9 +53,11 @@ async def test_events_in_the_default_partition(url: str, monkeypatch: pytest.Mon
 async def test_an_old_partition_that_a_handler_is_not_done_with(url: str) -> None:
     """The handler is named; when it has passed, whoever should have dropped it is."""
     await execute(url, OLD)
-    (await examined(url, watched())).problem("old partitions", "1 are past their time", "2020-01-01", "no worker has")
+    (await examined(url, watched())).problem(
+        "old partitions", "1 should have been dropped", "2020-01-01", "no worker has"
+    )
     await execute(url, PUT, "2020-01-01 12:00")
-    (await examined(url, watched())).problem("old partitions", "hear is not done with it", "hearken status")
+    (await examined(url, watched())).problem("old partitions", "hear still needs it", "hearken status")
     kept = await examined(url, watched(), HEARKEN_RETENTION_DAYS="36500")
     assert kept.about("old partitions").state == "ok"
 

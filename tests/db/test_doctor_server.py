@@ -63,7 +63,7 @@ async def test_a_server_that_is_away(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
     findings = await examined(postgres.url, watched())
     findings.problem("database", "cannot be reached", "refused")
-    skipped = findings.unknown("not looked at", "the database is away")
+    skipped = findings.unknown("not looked at", "the database is unreachable")
     assert all(name in skipped for name in EVERYTHING)
     assert findings.about("settings").state == findings.about("code").state == "ok"
 
@@ -97,7 +97,7 @@ async def test_a_pooler_in_transaction_mode(url: str) -> None:
     """What to give instead."""
     async with Pooler(url, "transaction") as pooler:
         findings = await examined(pooler.url, watched())
-    findings.problem("database", "pooler in transaction mode", "give the server's own address")
+    findings.problem("database", "pooler in transaction mode", "use the server's own address")
 
 
 async def test_a_pooler_that_loses_notifications(url: str) -> None:
@@ -113,7 +113,7 @@ async def test_a_read_replica(postgres: EmbeddedPostgres, server_directory: Path
     await prepare(postgres.url, watched())
     async with standby_of(postgres, server_directory / "postgres", server_directory / "standby") as url:
         findings = await examined(url, watched())
-    findings.problem("database", "points to a read replica: give the primary's")
+    findings.problem("database", "points to a read replica: use the primary's")
 
 
 async def test_a_server_that_is_too_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ async def test_a_database_that_takes_no_writes(url: str) -> None:
     """Set read-only for everyone."""
     ((name,),) = await execute(url, "select current_database()")
     await execute(url, f"alter database {name} set default_transaction_read_only = on")
-    (await examined(url, watched())).problem("database", "takes no writes", "default_transaction_read_only")
+    (await examined(url, watched())).problem("database", "is read-only", "default_transaction_read_only")
 
 
 async def test_a_role_without_rights(url: str) -> None:
@@ -134,8 +134,8 @@ async def test_a_role_without_rights(url: str) -> None:
     async with role_of(url, "Worker-2") as theirs:
         findings = await examined(theirs, watched())
     findings.problem("rights", 'grant usage on schema hearken to "Worker-2"')
-    findings.unknown("handlers", "the role may not look", "ask with the owner's role")
-    findings.unknown("default partition", "the role may not look")
+    findings.unknown("handlers", "the role may not read this", "run the doctor with the owner's role")
+    findings.unknown("default partition", "the role may not read this")
 
 
 async def test_transactions_of_others_that_cannot_be_seen(url: str) -> None:
@@ -152,7 +152,7 @@ async def test_clocks_that_differ(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     """By how much, and which is ahead. (This machine's is made to look wrong.)"""
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 90)
-    (await examined(url, watched())).problem("clock", "this machine's is 90.0 s behind the database's", "NTP")
+    (await examined(url, watched())).problem("clock", "this machine's clock is 90.0 s behind the database's", "NTP")
 
 
 async def test_a_transaction_that_stays_open(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ async def test_a_notification_queue_that_fills(server_directory: Path) -> None:
             for i in range(30):
                 await execute(server.url, "select pg_notify('anything', %s || repeat('x', 7000))", str(i))
             text = (await examined(server.url, watched())).problem(
-                "notification queue", "of the server's queue is in use", "a session that listens has a transaction open"
+                "notification queue", "of the server's queue is in use", "a listening session has an open transaction"
             )
             assert int(text.partition("%")[0]) >= 30
             await listener.execute("rollback")
@@ -228,4 +228,4 @@ async def test_several_workers_need_more(url: str) -> None:
     async with served(url, watched(), prepared=False) as worker:
         await worker.until_ready()
         findings = await examined(url, watched())
-    assert findings.about("connections").text.startswith("workers: 1, of 11 connections at most")
+    assert findings.about("connections").text.startswith("workers: 1, up to 11 connections each")

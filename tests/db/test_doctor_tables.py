@@ -62,7 +62,7 @@ async def test_a_disabled_trigger(url: str) -> None:
 async def test_a_trigger_for_replication_alone(url: str) -> None:
     """ENABLE REPLICA fires for replicated changes only, which is the wrong way round."""
     (await after(url, "alter table things enable replica trigger hearken_insert")).problem(
-        TOPIC, "hearken_insert is enabled for replication alone"
+        TOPIC, "hearken_insert is enabled for replication only"
     )
 
 
@@ -114,7 +114,7 @@ async def test_triggers_that_nobody_needs(url: str) -> None:
     await execute(url, "create table others (id integer primary key)")
     await prepare(url, declare("public.others", "also"))
     await execute(url, "delete from hearken.cursors where handler = 'also'")
-    (await after(url)).problem("triggers", "public.others: captured for nobody, run `hearken migrate`")
+    (await after(url)).problem("triggers", "public.others: no handler needs it, run `hearken migrate`")
 
 
 @pytest.mark.parametrize("whose", ["database {database}", "role {role}", "role {role} in database {database}"])

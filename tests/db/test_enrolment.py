@@ -107,7 +107,7 @@ async def test_a_handler_that_seems_renamed_is_refused(stage: Stage) -> None:
     with pytest.raises(
         MigrationError,
         match=r"handler second is new and first is gone, both on public\.rooms: if it was renamed, declare "
-        r"formerly='first'; if first is over, run `hearken forget first`",
+        r"formerly='first'; if first was removed for good, run `hearken forget first`",
     ):
         await stage.rooms.migrate(stage.declare("second"))
     assert await stage.rooms.rows("select handler from hearken.cursors") == [{"handler": "first"}]
@@ -186,7 +186,7 @@ async def test_other_shards_are_refused_while_a_batch_runs(stage: Stage) -> None
     worker = await database.connect()
     try:
         assert await cursors.claim(worker, "first", 0) is not None
-        with pytest.raises(MigrationError, match="handler first is at work: stop its workers, then migrate its shards"):
+        with pytest.raises(MigrationError, match="handler first is running: stop its workers, then migrate its shards"):
             await stage.rooms.migrate(stage.declare("first", shards=4))
     finally:
         await worker.close()
@@ -227,6 +227,6 @@ async def test_a_handler_that_moves_to_another_table_hears_that_one(stage: Stage
     """From when it was migrated on; its old topic is not heard any more."""
     await stage.rooms.execute("insert into rooms values (1)")
     moved = stage.declare("first", topic="public.plans")
-    assert [e.text for e in (await stage.rooms.migrate(moved)).enrolments] == ["hears public.plans"]
+    assert [e.text for e in (await stage.rooms.migrate(moved)).enrolments] == ["receives public.plans"]
     await stage.rooms.execute("insert into plans values (7)", "insert into rooms values (2)")
     assert await stage.deliver(moved) == [("first", "7", "insert")]

@@ -80,8 +80,8 @@ async def stage(database_url: str) -> AsyncIterator[Stage]:
 async def test_a_schedule_is_enrolled_with_its_cursor(stage: Stage) -> None:
     """From now on; a second migration has nothing to do, and the table's triggers are left in peace."""
     declared = stage.every("sweep", "0 2 * * *", tz="Europe/Berlin", catch_up="skip", name="nightly")
-    assert await stage.pending(declared) == ["handler sweep: new, hears tick/nightly from now on"]
-    assert await stage.migrate(declared) == ["handler sweep: new, hears tick/nightly from now on"]
+    assert await stage.pending(declared) == ["handler sweep: new, receives tick/nightly from now on"]
+    assert await stage.migrate(declared) == ["handler sweep: new, receives tick/nightly from now on"]
     assert await stage.rows() == [
         {
             "handler": "sweep",
@@ -194,7 +194,7 @@ async def test_one_that_is_gone_from_the_code_waits_until_it_is_forgotten(stage:
     assert await stage.pending(declared) == []
     await forget(stage.connection, "sweep", Actor("me"))
     assert await stage.rows() == []
-    assert await stage.pending(declared) == ["handler sweep: new, hears tick/sweep from now on"]
+    assert await stage.pending(declared) == ["handler sweep: new, receives tick/sweep from now on"]
 
 
 async def test_a_new_handler_of_a_schedule_that_is_gone_must_say_so(stage: Stage) -> None:
@@ -208,6 +208,6 @@ async def test_two_schedules_that_swap_their_names_are_told_to_do_it_in_two_step
     """Neither can have the other's while that is there; nothing is changed."""
     await stage.migrate(stage.every("sweep", name="a", into=stage.every("tidy", name="b")))
     before = await stage.rows()
-    with pytest.raises(MigrationError, match=r"schedule \w is still that of another handler"):
+    with pytest.raises(MigrationError, match=r"schedule \w still belongs to another handler"):
         await stage.migrate(stage.every("sweep", name="b", into=stage.every("tidy", name="a")))
     assert await stage.rows() == before

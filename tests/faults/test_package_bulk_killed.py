@@ -41,7 +41,7 @@ async def test_a_command_that_is_killed_is_gone_on_with(club: Club, how: signal.
         await club.gateway.asked(16)
         second = await hearken(club.url, *SYNC, **environment)
         assert second.code == 1
-        assert "a bulk sync is under way since" in second.err
+        assert "a bulk sync is running since" in second.err
         assert "10 of 30 profiles" in second.err
         first.send_signal(how)
         await first.wait()

@@ -102,7 +102,7 @@ async def test_a_tick_that_comes_due_while_the_database_is_away_comes_when_it_is
     async with Witness() as witness, start_worker(postgres.url, MODULES, witness) as worker:
         await worker.said("working")
         await asyncio.to_thread(postgres.stop if how == "stopped" else postgres.kill)
-        await worker.said("schedules cannot be looked at")
+        await worker.said("schedules cannot be read")
         await asyncio.to_thread(postgres.start)
         await witness.until_done(3)
     assert await ticks(postgres.url, "see_all") == [FIRST]

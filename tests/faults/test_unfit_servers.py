@@ -20,7 +20,7 @@ from worker.postgres.database import Database
 from worker.settings import Settings
 
 MODULES = observed("external", "impatient")
-REPLICA = "DATABASE_URL points to a read replica: give the primary's, a worker must write its cursors"
+REPLICA = "DATABASE_URL points to a read replica: use the primary's address, a worker must write its cursors"
 SETTINGS = "select name, setting from pg_settings where source = 'session' order by name"
 
 
@@ -40,7 +40,7 @@ async def test_a_pooler_in_transaction_mode_is_refused(database_url: str) -> Non
             async with start_worker(pooler.url, MODULES, witness) as worker:
                 line = await worker.said("not ready")
                 assert "pooler in transaction mode" in line["reason"]
-                assert "give the server's own address, or the pooler's session mode" in line["reason"]
+                assert "use the server's own address, or the pooler's session mode" in line["reason"]
                 await write_things(database_url, keys=3, versions=range(2))
                 await worker.said("not ready", after=len(worker.lines))
             for _ in range(10):

@@ -36,6 +36,6 @@ async def test_the_brake_is_seen_until_it_is_released(empty_database_url: str, m
             await worker.until("/metrics", lambda reply: 'hearken_delivered_total{handler="hear"} 50.0' in reply.text)
             # What is known of the database may be a moment old: the counter is not.
             await worker.until("/metrics", lambda reply: 'hearken_braked{handler="hear"} 0.0' in reply.text)
-    (line,) = [line for line in lines if line["event"] == "braked, with nothing done"]
+    (line,) = [line for line in lines if line["event"] == "handler braked before delivering anything"]
     assert (line["log_level"], line["handler"], line["deleted"], line["of_rows"]) == ("error", "hear", 20, 30)
     assert "hearken resume hear --confirm" in line["then"]

@@ -113,7 +113,7 @@ async def test_what_returns_no_json_is_dead(database_url: str, endpoints: Endpoi
     endpoints.registry.endpoint("wrong", path="/wrong")(wrong)
     async with asking(database_url, endpoints) as asker:
         reply = await asker.post(path="/wrong")
-    assert (reply.status, reply.json["error"]) == (500, "the run failed: returned a object, which is no JSON")
+    assert (reply.status, reply.json["error"]) == (500, "the run failed: returned a object, which is not JSON")
 
 
 async def test_a_get_tells_how_to_post(database_url: str, endpoints: Endpoints) -> None:

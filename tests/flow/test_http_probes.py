@@ -86,7 +86,7 @@ async def test_a_worker_that_works_is_ready(empty_database_url: str) -> None:
             "ok  listener",
             "ok  handler note",
         ]
-        assert "proven 0 s ago" in reply.line("listener")
+        assert "verified 0 s ago" in reply.line("listener")
         assert (await worker.get("/livez")).text == "alive\n"
 
 
@@ -124,7 +124,7 @@ async def test_a_database_that_is_away_is_named_and_forgiven(postgres: EmbeddedP
         assert (await worker.get("/livez")).status == 200
         health = await worker.get("/health")
         assert health.status == 200
-        assert health.json["handlers_unknown"] == "not known while the database is away"
+        assert health.json["handlers_unknown"] == "not known while the database is unreachable"
         assert health.json["handlers"]["note"]["behind"] is None
         metrics = await worker.get("/metrics")
         assert (metrics.status, "hearken_database_up 0.0" in metrics.text) == (200, True)
@@ -198,7 +198,7 @@ async def test_a_lost_listening_connection_is_red_until_it_is_proven_again(empty
         await execute(elsewhere, f"alter database {database} with allow_connections false")
         (row,) = await listener.execute("select pg_backend_pid() as pid")
         await execute(elsewhere, "select pg_terminate_backend(%s)", row["pid"])
-        await worker.until_red("listener", "being made")
+        await worker.until_red("listener", "being opened")
         await execute(elsewhere, f"alter database {database} with allow_connections true")
         await worker.until_ready()
         assert listener.proven_at != proven_at
@@ -271,7 +271,7 @@ async def test_a_circuit_that_needs_a_person_is_red_at_once(empty_database_url: 
     async with served(empty_database_url, registry) as worker:
         await worker.until_ready()
         await add_thing(empty_database_url)
-        assert "until a person mends it: the key was revoked" in await worker.until_red("handler note")
+        assert "until a person fixes it: the key was revoked" in await worker.until_red("handler note")
         circuit = (await worker.get("/health")).json["handlers"]["note"]["circuit"]
         assert circuit == {"open": True, "reason": "the key was revoked", "alarm": True}
 
@@ -282,7 +282,7 @@ async def test_a_destination_that_stays_away_is_red_while_something_waits_for_it
     async with served(empty_database_url, registry, stalled_after=0.5) as worker:
         await worker.until_ready()
         await execute(empty_database_url, "insert into things select i, 'x' from generate_series(1, 20) i")
-        line = await worker.until_red("handler note", "destination away")
+        line = await worker.until_red("handler note", "destination unavailable")
         assert "503 from there" in line
 
 

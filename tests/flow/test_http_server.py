@@ -28,13 +28,13 @@ async def worker() -> AsyncIterator[Served]:
 async def test_an_unknown_path_is_a_small_json_404(worker: Served) -> None:
     """Also with a query, which is not repeated: it may hold a secret."""
     reply = await worker.get("/nowhere?secret=hunter2")
-    assert (reply.status, reply.json) == (404, {"error": "nothing is at /nowhere"})
+    assert (reply.status, reply.json) == (404, {"error": "nothing is served at /nowhere"})
 
 
 async def test_a_wrong_method_is_a_small_json_405(worker: Served) -> None:
     """With the methods that would do, in the body's words and in the header."""
     reply = await worker.get("/readyz", "POST")
-    assert (reply.status, reply.json) == (405, {"error": "/readyz does not take POST"})
+    assert (reply.status, reply.json) == (405, {"error": "/readyz does not accept POST"})
     assert reply.headers["Allow"] == "GET, HEAD"
 
 
@@ -75,7 +75,7 @@ async def test_a_route_that_fails_is_a_500_without_its_reason() -> None:
     try:
         async with ClientSession() as session, session.get(f"http://127.0.0.1:{server.port}/fail") as response:
             assert response.status == 500
-            assert await response.json() == {"error": "the request failed; the worker's log says where"}
+            assert await response.json() == {"error": "the request failed: see the worker's log"}
     finally:
         await server.stop()
 

@@ -130,7 +130,7 @@ async def test_a_second_run_is_told_of_the_first(club: Club) -> None:
     second = await bulk_sync(club.client, club.database)
     assert isinstance(second, UnderWay)
     assert (second.done, second.profiles) == (5, 10)
-    assert re.fullmatch(r"a bulk sync is under way since \d\d:\d\d:\d\d UTC: 5 of 10 profiles", str(second))
+    assert re.fullmatch(r"a bulk sync is running since \d\d:\d\d:\d\d UTC: 5 of 10 profiles", str(second))
     first.cancel()
     await asyncio.wait([first])
     club.gateway.faults.clear()

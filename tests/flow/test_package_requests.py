@@ -142,7 +142,7 @@ async def test_a_crm_that_denies_the_key_is_red(club: Club, monkeypatch: pytest.
     """An operator sees it before the first login fails."""
     async with serving(club, monkeypatch) as worker:
         club.gateway.fault(Fault(status=401, times=None))
-        assert "Set a key that may" in await worker.until_red("crm")
+        assert "Set a key that has the permission" in await worker.until_red("crm")
 
 
 async def test_every_night_all_are_synced(club: Club) -> None:
@@ -168,7 +168,7 @@ async def test_the_tick_waits_for_a_bulk_sync_that_is_under_way(club: Club) -> N
         await bulk_sync(club.client, club.database, progress=meanwhile)
         (parked,) = await stage.parked()
         assert (parked["state"], parked["attempt"]) == ("due", 0)
-        assert "under way since" in parked["reason"]
+        assert "is running since" in parked["reason"]
         await stage.execute("update hearken.parked set due_at = now()")
         await stage.drain()
         assert await stage.parked() == []

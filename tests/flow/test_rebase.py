@@ -181,7 +181,7 @@ async def test_a_writer_that_stays_open_is_named(
     with restored(shared_postgres, source_url, 1_000_000) as url:
         async with await psycopg.AsyncConnection.connect(url) as writer:
             await writer.execute("update rooms set name = 'open'")
-            with pytest.raises(DatabaseError, match="stays open"):
+            with pytest.raises(DatabaseError, match="is still open"):
                 await take_over(url)
             await writer.commit()
         async with bench(url, whole, parted, declared=declared) as copy:

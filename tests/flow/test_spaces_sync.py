@@ -187,7 +187,7 @@ async def test_a_copied_row_does_not_take_over_the_originals_product(shop: Shop)
     await shop.sync(key)
     copy = await shop.put(name="Copy", stripe_product_id=f"space_{key}")
     shop.server.calls.clear()
-    with pytest.raises(Park, match=f"that of space {key}.*set stripe_product_id of this row to null"):
+    with pytest.raises(Park, match=f"belongs to space {key}.*set stripe_product_id of this row to null"):
         await shop.sync(copy)
     assert shop.writes() == []
     await shop.put(copy, stripe_product_id=None)
@@ -200,7 +200,7 @@ async def test_a_copied_row_that_is_deleted_leaves_the_originals_product_alone(s
     key = await shop.put()
     await shop.sync(key)
     copy = await shop.put(name="Copy", stripe_product_id=f"space_{key}")
-    with pytest.raises(Skip, match=f"that of space {key}"):
+    with pytest.raises(Skip, match=f"belongs to space {key}"):
         await shop.sync(copy, "delete", await shop.remove(copy))
     await in_agreement(shop, key, 2500)
 

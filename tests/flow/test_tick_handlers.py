@@ -35,7 +35,7 @@ async def test_a_bench_ticks_by_name(database_url: str) -> None:
         assert first == utc("2026-03-01 11:00")
         assert second is not None
         assert before <= second <= datetime.now(UTC)
-        with pytest.raises(UsageError, match="no such schedule: sweep; known are hourly"):
+        with pytest.raises(UsageError, match="no such schedule: sweep; known: hourly"):
             await stage.tick("sweep")
         with pytest.raises(UsageError, match="has no time zone"):
             await stage.tick("hourly", datetime(2026, 3, 1))  # noqa: DTZ001
@@ -55,5 +55,5 @@ async def test_a_tick_has_no_row(database_url: str) -> None:
         await stage.tick("ask")
         await stage.drain()
     assert said == [
-        "handler 'ask': tick/ask is no table, so this tick has no row for ctx.row: what it says is in change.new"
+        "handler 'ask': tick/ask is not a table, so this tick has no row for ctx.row: what it says is in change.new"
     ]

@@ -58,7 +58,7 @@ async def test_the_same_command_goes_on(rooms: Rooms, number: signal.Signals) ->
     code, said = await stopped(rooms, number)
     if number == signal.SIGINT:
         assert code == 130
-        assert "goes on from there" in said
+        assert "run the same command to resume" in said
         assert said.count("\n") <= 2
     done = await keys(rooms)
     assert 0 < len(done) < 40
@@ -102,7 +102,7 @@ async def test_wrong_usage_is_one_line(rooms: Rooms) -> None:
     """An unknown table or handler, no condition, nobody to ask: exit code 2, and nothing is appended."""
     await rooms.execute("insert into rooms values (1, 'blue', 10)")
     for arguments, said in (
-        (("nothing", "--yes"), "no handler hears public.nothing; watched are public.rooms"),
+        (("nothing", "--yes"), "no handler watches public.nothing; watched tables: public.rooms"),
         (("rooms", "--handler", "no_one", "--yes"), "no such handler: no_one"),
         (("rooms", "--where", "id = 1; delete from rooms", "--yes"), "--where"),
         (("rooms", "--where", "(id = 1", "--yes"), "--where"),

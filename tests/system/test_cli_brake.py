@@ -22,7 +22,7 @@ async def test_a_running_worker_is_stopped_and_goes_on(database_url: str) -> Non
             await application.execute(FILL)
             await witness.until_done(30)
             await application.execute("delete from things")
-        said = await running.said("braked, with nothing done")
+        said = await running.said("handler braked before delivering anything")
         assert (said["deleted"], said["of_rows"], len(witness.deliveries)) == (30, 30, 30)
         status = await hearken(database_url, "status", **handlers)
         assert "braked: 30 deleted in one window, of a table of 30 rows" in status.out

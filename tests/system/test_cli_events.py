@@ -54,7 +54,7 @@ async def test_an_unknown_topic_is_refused(rooms: Rooms) -> None:
     """A typing mistake is not an empty answer: exit code 2, with the topics there are."""
     result = await hearken(rooms.url, "events", "--topic", "public.room")
     assert (result.code, result.out) == (2, "")
-    assert "known are public.rooms" in result.err
+    assert "known: public.rooms" in result.err
 
 
 async def test_follow_prints_each_event_once_when_it_is_committed(rooms: Rooms) -> None:

@@ -122,7 +122,7 @@ async def test_what_was_put_aside_replayed_and_done_by_persons(story: Story) -> 
     result = await story.explain("spaces/1")
     assert result.code == 0, result
     for said in (
-        "put aside by sync_space: dead",
+        "parked by sync_space: dead",
         "price_per_hour would have to be rounded",
         "replay of 1 for ",
         ": was lost",
@@ -167,7 +167,7 @@ async def test_what_was_skipped_is_not_called_delivered(story: Story) -> None:
     assert [d["state"] for d in document["deliveries"] if d["event_id"] == number] == ["skipped"]
     assert f"skip event {number} of sync_space by {operator()}: a typo" in result.out
     assert "sync_space: skipped" in result.out
-    assert "now: sync_space: everything is delivered, but for 1 skipped" in result.out
+    assert "now: sync_space: everything is delivered, except 1 skipped" in result.out
 
 
 async def test_a_long_history_is_cut_to_its_newest(story: Story) -> None:
@@ -201,7 +201,7 @@ WRONG = [
     ("nothing/1", "no such topic: nothing", 2),
     ("spaces", "which key of public.spaces?", 2),
     ("tick/none", "no such topic: tick/none", 2),
-    ("spaces/999", "nothing is known of spaces/999", 1),
+    ("spaces/999", "nothing is known about spaces/999", 1),
 ]
 
 

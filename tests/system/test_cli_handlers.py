@@ -30,7 +30,7 @@ async def test_a_handler_nobody_knows_cannot_be_paused(rooms: Rooms) -> None:
     """A typing mistake must not look like a pause: exit code 2."""
     result = await hearken(rooms.url, "pause", "note_rom", "--reason", "inventory")
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert "known are note_room, price_room" in result.err
+    assert "known: note_room, price_room" in result.err
     assert await rooms.value("select count(*) from hearken.paused") == 0
 
 

@@ -66,7 +66,7 @@ async def test_a_mismatch_is_listed_and_mended(arcade: Arcade, database_url: str
     assert [row["purchase_session_status"] for row in machine.json] == ["paused"]
     assert (await hearken(database_url, "purchases", "sync", "--json")).json == {"mended": 1}
     assert await arcade.says(purchase) == "active"
-    assert_one_line(await hearken(database_url, "purchases", "sync"), 0, "0 mended")
+    assert_one_line(await hearken(database_url, "purchases", "sync"), 0, "0 fixed")
 
 
 async def test_the_newest_come_first_and_only_so_many(arcade: Arcade, database_url: str) -> None:

@@ -95,7 +95,7 @@ async def test_what_only_a_person_can_mend_is_said(desk: Desk) -> None:
     await desk.stage.execute("update spaces set price_per_hour = 30.001 where id = 2")
     await desk.stage.drain()
     result = await desk.run("reconcile", "spaces", "--apply")
-    assert (result.code, "row does not fit" in result.out, "for a person: 1" in result.err) == (1, True, True), result
+    assert (result.code, "row does not fit" in result.out, "needs a person: 1" in result.err) == (1, True, True), result
     assert await desk.stage.execute(SENT) == [{"n": 1}]
 
 
@@ -131,7 +131,7 @@ async def test_killed_in_the_middle_and_run_again(desk: Desk) -> None:
 async def test_wrong_usage_is_one_line(desk: Desk) -> None:
     """An unknown system, a rate for nothing: exit code 2. Without a system, those that there are."""
     unknown = await desk.run("reconcile", "rooms")
-    assert (unknown.code, unknown.err) == (2, "hearken: no such reconciler: rooms; known are spaces\n")
+    assert (unknown.code, unknown.err) == (2, "hearken: no such reconciler: rooms; known: spaces\n")
     assert (await desk.run("reconcile", "spaces", "--rate", "3")).code == 2
     listed = await desk.run("reconcile")
     assert (listed.code, listed.out) == (0, "spaces\n")

@@ -58,7 +58,7 @@ async def test_an_interrupted_replay_says_how_to_go_on(many: Rooms, number: sign
     done = await many.value(APPENDED)
     assert (result.code, 20 <= done < EVENTS) == (130, True), result
     assert f"interrupted: {done} of {EVENTS} appended, up to event {done}" in result.err
-    command = result.err.strip().rpartition("go on with: hearken ")[2].split()
+    command = result.err.strip().rpartition("resume with: hearken ")[2].split()
     again = await hearken(many.url, *command, "--json")
     assert (again.code, again.json["appended"], again.json["left"]) == (0, EVENTS - done, 0), again
     assert await replays_of(many) == ONCE
@@ -80,7 +80,7 @@ async def test_a_killed_replay_is_run_again(many: Rooms) -> None:
     await many.execute("insert into rooms values (1000, 'late', 1)")
     result = await hearken(many.url, "replay", *CHOICE, "--rate", "10000", "--yes", "--json")
     assert (result.code, result.json["left"]) == (0, 0), result
-    assert "goes on with replay" in result.err
+    assert "resumes replay" in result.err
     assert await replays_of(many) == ONCE
 
 
@@ -90,7 +90,7 @@ async def test_only_the_same_command_goes_on(many: Rooms) -> None:
     other = await hearken(many.url, "replay", "1", "--yes", "--json")
     afresh = await hearken(many.url, "replay", *CHOICE, "--afresh", "--rate", "9999", "--yes", "--json")
     assert (other.json["appended"], afresh.json["appended"]) == (1, EVENTS)
-    assert "goes on" not in other.err + afresh.err
+    assert "resumes" not in other.err + afresh.err
     for _ in range(2):
         result = await hearken(many.url, "replay", "2", "--yes", "--json")
         assert (result.code, result.json["appended"]) == (0, 1)
@@ -117,7 +117,7 @@ async def test_a_run_has_one_at_it(many: Rooms) -> None:
         run = await many.value("select id from hearken.events where topic = 'hearken/replay'")
         result = await hearken(many.url, "replay", "--run", str(run), "--yes")
         assert process.returncode is None
-    assert (result.code, "by somebody else" in result.err) == (1, True), result
+    assert (result.code, "somebody else is running" in result.err) == (1, True), result
 
 
 async def test_a_running_worker_gets_everything_once(many: Rooms) -> None:

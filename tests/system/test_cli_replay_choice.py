@@ -86,13 +86,13 @@ WRONG: list[tuple[list[str], str]] = [
     ([], "say which events"),
     (["--topic", "public.nothing"], "no such topic: public.nothing"),
     (["--topic", "public.rooms", "--handler", "no_one"], "no such handler: no_one"),
-    (["--topic", "public.others", "--handler", "price_room"], "price_room does not hear public.others"),
+    (["--topic", "public.others", "--handler", "price_room"], "price_room does not subscribe to public.others"),
     (["--topic", "public.rooms", "--key", "one"], "malformed key 'one'"),
     (["--since", "1h", "--until", "2h"], "is not before --until"),
-    (["--since", "yesterday"], "'yesterday' is no time"),
+    (["--since", "yesterday"], "'yesterday' is not a time"),
     (["1", "--topic", "public.others"], "no such event of public.others: 1"),
     (["--run", "77"], "no such replay: 77"),
-    (["--run", "77", "--topic", "public.rooms"], "leave the other choices out"),
+    (["--run", "77", "--topic", "public.rooms"], "leave out the other options"),
     (["5", "--handler", "price_room"], "price_room asks for none of these events"),
 ]
 
@@ -116,7 +116,7 @@ async def test_nothing_found_is_a_negative_answer(rooms: Rooms, arguments: list[
     """Exit code 1, and a line that says so."""
     result: Result = await hearken(rooms.url, "replay", *arguments, "--yes")
     assert (result.code, result.out) == (1, "")
-    assert result.err == "no event is as asked for: nothing is replayed\n"
+    assert result.err == "no event matches: nothing was replayed\n"
 
 
 KEYS: list[tuple[str, Any]] = [('["1", "a"]', 0), ('[1,"a"]', 0), ('["1"]', 2), ("1", 2), ('["x", "a"]', 2)]

@@ -88,11 +88,11 @@ async def test_a_second_job_is_told_of_the_first(url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("job", "nothing"), "no such endpoint or schedule: nothing; known are count, nightly"),
+        (("job", "nothing"), "no such endpoint or schedule: nothing; known: count, nightly"),
         (("job", "nightly", "--body", "{}"), "a schedule takes no --body"),
-        (("job", "count"), "--body does not fit count: to: Field required"),
-        (("job", "count", "--body", "{"), "--body does not fit count: (body): Invalid JSON"),
-        (("runs", "--topic", "tick/never"), "no such topic: tick/never; known are request/count, tick/nightly"),
+        (("job", "count"), "--body is not valid for count: to: Field required"),
+        (("job", "count", "--body", "{"), "--body is not valid for count: (body): Invalid JSON"),
+        (("runs", "--topic", "tick/never"), "no such topic: tick/never; known: request/count, tick/nightly"),
         (("runs", "nothing"), "'nothing' is not a valid integer range"),
     ],
 )

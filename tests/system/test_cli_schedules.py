@@ -48,7 +48,7 @@ async def test_status_tells_the_next_tick(nightly: Rooms) -> None:
     await stop_clock(nightly.url, utc("2026-03-02 01:02"))
     status = await status_of_sweep(nightly)
     assert (status["next_due"], status["late"]) == (NEXT, 120.0)
-    assert "nobody, tick of 2026-03-02 01:00 UTC is owed for 2m" in (await run(nightly, "status")).out
+    assert "nobody, tick of 2026-03-02 01:00 UTC is late by 2m" in (await run(nightly, "status")).out
 
 
 async def test_a_handler_of_a_table_has_no_next_tick(rooms: Rooms) -> None:
@@ -69,7 +69,7 @@ async def test_ticks_are_listed_by_their_topic(nightly: Rooms) -> None:
     assert event["new"] == {"due": NEXT}
     unknown = await run(nightly, "events", "--topic", "tick/daily")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
-    assert "no such topic: tick/daily; known are public.rooms, tick/rooms.nightly" in unknown.err
+    assert "no such topic: tick/daily; known: public.rooms, tick/rooms.nightly" in unknown.err
 
 
 async def test_a_tick_is_replayed(nightly: Rooms) -> None:
@@ -90,7 +90,7 @@ async def test_a_paused_schedule_says_so(nightly: Rooms) -> None:
     wrong = await run(nightly, "pause", "rooms.nightly", "--reason", "closed")
     assert (wrong.code, wrong.err) == (
         2,
-        "hearken: no such handler: rooms.nightly; known are note_room, price_room, sweep_rooms\n",
+        "hearken: no such handler: rooms.nightly; known: note_room, price_room, sweep_rooms\n",
     )
 
 

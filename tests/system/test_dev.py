@@ -162,7 +162,7 @@ def test_a_demo_has_a_deadline(folder: Path, empty_database_url: str) -> None:
         timeout=50,
         check=False,
     )
-    assert "the demo 'endless' was not over within 0.2 s; it waited for its first statement" in ended.stderr
+    assert "the demo 'endless' did not finish within 0.2 s; it was waiting for its first statement" in ended.stderr
 
 
 def test_a_demo_that_cannot_reach_stripe_says_so(folder: Path, empty_database_url: str) -> None:
@@ -179,7 +179,7 @@ def test_a_live_key_is_refused(folder: Path, argument: tuple[str, ...]) -> None:
     """Before anything is started; the message names the variable and what to do, and not the key."""
     ended = run_dev(folder, *argument, STRIPE_SECRET_KEY="sk_live_secret")
     assert ended.returncode == 2
-    assert "STRIPE_SECRET_KEY is not one for test data" in ended.stderr
+    assert "STRIPE_SECRET_KEY is not for test data" in ended.stderr
     assert "sk_live_secret" not in ended.stderr
     assert not processes_in(folder)
 
@@ -230,7 +230,7 @@ def test_a_second_dev_in_the_same_folder_is_refused(folder: Path) -> None:
     with _started(folder) as (first, _):
         refused = run_dev(folder)
         assert refused.returncode == 2
-        assert f"running already in {folder / '.hearken'} (process {first.process.pid})" in refused.stderr
+        assert f"already running in {folder / '.hearken'} (process {first.process.pid})" in refused.stderr
         assert first.end() == 0
 
 

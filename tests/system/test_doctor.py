@@ -53,7 +53,7 @@ async def test_it_works_under_a_running_worker_and_changes_nothing(healthy: Room
         await running.said("working")
         said = await hearken(healthy.url, "doctor")
         assert said.code == 0, said
-        assert "✓ connections: workers: 1, of 11 connections" in said.out
+        assert "✓ connections: workers: 1, up to 11 connections" in said.out
         assert running.alive
     assert await healthy.value("select count(*) from hearken.events") == 0
 
@@ -120,7 +120,7 @@ async def test_whose_key_of_stripe_it_is(database_url: str) -> None:
         text = (await of_stripe(database_url, server.key, server.url)).about("stripe").text
         assert text.startswith("key of acct_")
         assert "(test mode), API version 20" in text
-        assert text.endswith("; the database belongs to nobody yet")
+        assert text.endswith("; the database belongs to no account yet")
         assert await execute(database_url, BELONGS) == []
         account = text.split()[2]
         await execute(database_url, "insert into hearken.stripe_account (account, mode) values (%s, 'test')", account)
@@ -158,5 +158,5 @@ async def test_stripe_is_looked_at_while_the_database_is_away(database_url: str)
     async with LocalStripe() as server:
         for url in (away, None):
             findings = await of_stripe(url, server.key, server.url)
-            assert findings.about("stripe").text.endswith("whose the database is cannot be asked")
+            assert findings.about("stripe").text.endswith("the database cannot be asked whose it is")
             findings.problem("database")

@@ -23,13 +23,13 @@ async def read_anything(query: dict[str, str], database: Database) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("Bad Name", {}, "its name is made of a-z, 0-9, - and _"),
+        ("Bad Name", {}, "its name may only contain a-z, 0-9, - and _"),
         ("fine", {"path": "api"}, "path='api' must be written /like/this"),
         ("fine", {"path": "/api/"}, "path='/api/' must be written /like/this"),
         ("fine", {"path": "/api/{id}"}, "must be written /like/this"),
-        ("fine", {"path": "/readyz"}, "path='/readyz' must be written /like/this, and be none of ('/livez'"),
+        ("fine", {"path": "/readyz"}, "path='/readyz' must be written /like/this, and must not be one of ('/livez'"),
         ("fine", {"body": dict}, "body= must be a pydantic model"),
-        ("fine", {"read": read_anything}, "read= must be an `async def` of (query: SomeModel, database)"),
+        ("fine", {"read": read_anything}, "read= must be an `async def` that takes (query: SomeModel, database)"),
         ("fine", {"wait": -1}, "wait= must not be negative"),
         ("fine", {"rate": 0}, "rate= must be more than 0"),
         ("fine", {"attempts": 0}, "attempts= must be more than 0"),
@@ -48,7 +48,8 @@ async def another(change: Change, ctx: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "said"), [("one", "/two", "hears request/one too"), ("two", "/one", "has the path /one too")]
+    ("name", "path", "said"),
+    [("one", "/two", "has topic request/one already"), ("two", "/one", "has the path /one already")],
 )
 def test_two_endpoints_do_not_share_a_name_or_path(name: str, path: str, said: str) -> None:
     """Each has its own topic and its own routes."""
@@ -64,5 +65,5 @@ def test_what_is_returned_must_be_describable() -> None:
     async def serve(change: Change, ctx: Context) -> Registry:
         return Registry()
 
-    with pytest.raises(DeclarationError, match="what it returns cannot be described"):
+    with pytest.raises(DeclarationError, match="its return type cannot be described as JSON Schema"):
         Registry().endpoint("one", path="/one")(serve)

@@ -37,10 +37,10 @@ def test_each_difference_has_its_action() -> None:
         handler("moved", "sales.orders"),
     ]
     assert plan(declared, *known) == [
-        ("new", "add", "new, hears public.plans from now on"),
+        ("new", "add", "new, receives public.plans from now on"),
         ("young", "rename", "takes over the cursor of old"),
         ("more", "reshard", "from 1 to 3 shards"),
-        ("moved", "topics", "hears sales.orders"),
+        ("moved", "topics", "receives sales.orders"),
     ]
 
 
@@ -49,7 +49,7 @@ def test_a_new_handler_beside_one_that_is_gone_is_refused() -> None:
     gone = Enrolled("gone", 1, [ROOMS])
     with pytest.raises(MigrationError, match=r"handler new is new and gone is gone, both on public\.rooms"):
         plan([handler("new")], gone)
-    assert plan([handler("new", PLANS)], gone) == [("new", "add", "new, hears public.plans from now on")]
+    assert plan([handler("new", PLANS)], gone) == [("new", "add", "new, receives public.plans from now on")]
     assert [action for _, action, _ in plan([handler("new"), handler("gone")], gone)] == ["add"]
 
 

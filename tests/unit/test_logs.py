@@ -172,7 +172,7 @@ def test_groups_and_circles_of_exceptions_are_told() -> None:
     structlog.get_logger().error("failed", exc_info=group)
     (line,) = lines()
     assert line["exception"].splitlines() == [
-        "builtins.ExceptionGroup", "of which", "builtins.ValueError", "of which", "builtins.OSError",
+        "builtins.ExceptionGroup", "contains", "builtins.ValueError", "contains", "builtins.OSError",
     ]  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def test_an_unknown_setting_is_refused(environment: pytest.MonkeyPatch) -> None:
     """A misspelt one would otherwise be a default that nobody chose; the message lists those there are."""
     environment.setenv("HEARKEN_RETENTION_DAY", "3")
     (_, line) = refusal(Settings)
-    assert line.startswith("  HEARKEN_RETENTION_DAY: no such setting; known are HEARKEN_BATCHES, ")
+    assert line.startswith("  HEARKEN_RETENTION_DAY: no such setting; known: HEARKEN_BATCHES, ")
     assert "HEARKEN_RETENTION_DAYS" in line
 
 
@@ -102,7 +102,7 @@ def test_a_wrong_database_url_is_not_shown(environment: pytest.MonkeyPatch, url:
     environment.setenv("DATABASE_URL", url)
     with pytest.raises(ConfigurationError) as refused:
         read()
-    assert "DATABASE_URL: is no connection string; write postgresql://user:password@host:5432/name" in str(
+    assert "DATABASE_URL: is not a connection string; write postgresql://user:password@host:5432/name" in str(
         refused.value
     )
     seen: BaseException | None = refused.value

@@ -1,8 +1,8 @@
 """The command line: `hearken`, or `python -m worker`. The outermost layer; each command is a module of its own here.
 
-Answers go to standard output, everything said about them to standard error. Exit codes: 0 done, 1 no (something is
-pending, somebody else is at it, the database is away, a person has said so), 2 wrong usage or an unknown name,
-130 interrupted.
+Answers go to standard output, everything else to standard error. Exit codes: 0 done, 1 no (something is pending,
+another process is already doing it, the database is unreachable, the operator said no), 2 wrong usage or an unknown
+name, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def hearken() -> None:
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit with its code. What is expected to fail makes no traceback."""
+    """Run the command that the arguments name, and exit with its code. An expected failure prints no traceback."""
     try:
         code = hearken.main(prog_name="hearken", standalone_mode=False)
     except click.ClickException as error:

@@ -23,20 +23,20 @@ from worker.postgres.database import Connection
 MOST = 10_000
 
 
-@click.command(short_help="Give handlers every existing row of a table.")
+@click.command(short_help="Send every existing row of a table to its handlers.")
 @click.argument("table")
-@click.option("--where", metavar="SQL", help="Only rows that fit this condition; the table is r in it.")
+@click.option("--where", metavar="SQL", help="Only rows that match this SQL condition; the table is r in it.")
 @click.option("--handler", "handlers", multiple=True, metavar="NAME", help="Only for this handler; may be repeated.")
-@click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="At most so many rows a second.")
+@click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="At most this many rows per second.")
 @click.option("--chunk", type=click.IntRange(1, MOST), default=500, show_default=True, help="Rows per transaction.")
-@click.option("--reason", help="Why; kept in the new events' note.")
-@click.option("--restart", is_flag=True, help="Begin anew, where an unfinished one would be gone on with.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--reason", help="Reason, kept in the note of the new events.")
+@click.option("--restart", is_flag=True, help="Start over instead of resuming an unfinished backfill.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backfill(table: str, handlers: Sequence[str], as_json: bool, **options: Any) -> None:
     """Append a snapshot event for each row of TABLE that exists now, as its capture trigger would write it.
 
-    Writers wait for no more than a chunk of their own rows. Whatever stops it, the same command goes on from there.
+    A writer waits at most for the chunk that has its row. If the backfill stops, the same command resumes it.
     """
     doing = _Doing(table if "." in table else f"public.{table}", sorted(set(handlers)), options)
     try:
@@ -52,7 +52,7 @@ def backfill(table: str, handlers: Sequence[str], as_json: bool, **options: Any)
 
 
 class _Doing:
-    """One run of the command, and how far it has come."""
+    """One run of the command, and its progress."""
 
     def __init__(self, topic: str, names: Sequence[str], options: dict[str, Any]) -> None:
         self.topic = topic
@@ -64,7 +64,7 @@ class _Doing:
     def stopped(self) -> str:
         if self.filler is None:
             return "stopped before the first row"
-        return f"stopped after {self.filler.backfill.passed} rows; the same command goes on from there"
+        return f"stopped after {self.filler.backfill.passed} rows; run the same command to resume"
 
     async def run(self) -> Backfill:
         registry = load_handlers()
@@ -85,7 +85,7 @@ class _Doing:
     async def _audience(self, connection: Connection, registry: Registry) -> Audience:
         tables = sorted({h.topic for h in registry.handlers.values() if h.is_table})
         if self.topic not in tables:
-            raise UsageError(f"no handler hears {self.topic}; watched are {', '.join(tables) or 'no tables'}")
+            raise UsageError(f"no handler watches {self.topic}; watched tables: {', '.join(tables) or 'none'}")
         audience = await choose_audience(connection, registry.handlers, self.names, [self.topic])
         self.audience_names = [handler.name for handler in audience.handlers]
         return audience
@@ -94,7 +94,7 @@ class _Doing:
         with progress(f"rows of {self.topic}") as draw:
 
             def tell(passed: int, aside: int) -> None:
-                draw(passed, max(estimate, passed), f"{aside} held by writers" if aside else None)
+                draw(passed, max(estimate, passed), f"{aside} locked by writers" if aside else None)
 
             await filler.run(chunk=self.options["chunk"], rate=self.options["rate"], tell=tell)
 
@@ -103,5 +103,5 @@ def _question(request: BackfillRequest, estimate: int, audience: Audience, known
     whom = ", ".join(handler.name for handler in audience.handlers)
     which = f" where {request.condition}" if request.condition else ""
     if known is not None:
-        return f"Go on with the backfill of {known.topic}{which} by {known.by}, {known.passed} rows done, for {whom}?"
+        return f"Resume the backfill of {known.topic}{which} by {known.by}, {known.passed} rows done, for {whom}?"
     return f"Append a snapshot event for each of about {estimate} rows of {request.table.topic}{which}, for {whom}?"

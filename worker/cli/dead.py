@@ -1,4 +1,4 @@
-"""`hearken dead`: list, look at, retry and skip the events that only a person can mend."""
+"""`hearken dead`: list, show, retry and skip the events that need a person."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ID = click.IntRange(min=1, max=2**63 - 1)
 HEADINGS = ("handler", "events", "oldest", "newest", "example", "reason")
 Act = Callable[[Connection, Sequence[Dead]], Awaitable[list[Dead]]]
 
-_handler = click.option("--handler", metavar="NAME", help="Only those of this handler.")
+_handler = click.option("--handler", metavar="NAME", help="Only events of this handler.")
 _matching = click.option(
-    "--matching", metavar="TEXT", help="Only those with TEXT in their reason; # stands for any number."
+    "--matching", metavar="TEXT", help="Only events with TEXT in their reason; # matches any number."
 )
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _all = click.option("--all", "everything", is_flag=True, help="All dead events of all handlers.")
 
@@ -37,18 +37,18 @@ _all = click.option("--all", "everything", is_flag=True, help="All dead events o
 def dead() -> None:
     """Events that a person must look at: list, show, retry, skip.
 
-    Their attempts are used up, or their handler has said so. They keep the later events of their key waiting. Mend the
+    A dead event has used up its attempts, or its handler gave it up. Later events of its key wait behind it. Fix the
     row and retry, or skip. An event is never edited: it only says which row to look at.
     """
 
 
-@dead.command("list", short_help="Group them by handler and reason.")
+@dead.command("list", short_help="Group dead events by handler and reason.")
 @_handler
 @_json
 def list_(handler: str | None, as_json: bool) -> None:
     """Group the dead events by handler and reason.
 
-    Reasons that differ only in numbers count as one, with # for each; it says how many different ones there are.
+    Reasons that differ only in numbers form one group, with # for each number and the count of different reasons.
     """
     groups = asyncio.run(_list(handler))
     if as_json:
@@ -56,10 +56,10 @@ def list_(handler: str | None, as_json: bool) -> None:
     elif groups:
         print_table(HEADINGS, [_row(group) for group in groups])
     else:
-        click.echo("nothing is dead", err=True)
+        click.echo("no dead events", err=True)
 
 
-@dead.command(short_help="Show one, with its row now and what waits behind it.")
+@dead.command(short_help="Show one dead event, its row now, and what waits behind it.")
 @click.argument("event_id", type=ID)
 @_handler
 @_json
@@ -72,13 +72,13 @@ def show(event_id: int, handler: str | None, as_json: bool) -> None:
         print_examined(examined)
 
 
-@dead.command(short_help="Let their handlers try again.")
+@dead.command(short_help="Retry dead events.")
 @click.argument("event_id", type=ID, required=False)
 @_handler
 @_matching
 @_all
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="So many per second.")
-@click.option("--reason", help="Why; kept.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most this many per second.")
+@click.option("--reason", help="Reason to record.")
 @_yes
 @_json
 def retry(
@@ -91,7 +91,7 @@ def retry(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Make dead events due at once, with all their attempts again. Those that wait behind them follow in order."""
+    """Make dead events due now, with all their attempts again. The events that wait behind them follow in order."""
     actor = Actor(operator(), reason)
     choice = _choice(event_id, handler, matching, everything=everything)
 
@@ -101,12 +101,12 @@ def retry(
     return asyncio.run(_act("retry", "retried", choice, act, yes=yes, as_json=as_json))
 
 
-@dead.command(short_help="Drop them, for a reason.")
+@dead.command(short_help="Drop dead events, with a reason.")
 @click.argument("event_id", type=ID, required=False)
 @_handler
 @_matching
 @_all
-@click.option("--reason", required=True, help="Why; kept.")
+@click.option("--reason", required=True, help="Reason to record.")
 @_yes
 @_json
 def skip(
@@ -118,7 +118,7 @@ def skip(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Drop dead events for good; what waits behind them comes next. It is kept who skipped them, and why."""
+    """Drop dead events for good; the events behind them come next. Who skipped them, and why, is recorded."""
     actor = Actor(operator(), reason)
     choice = _choice(event_id, handler, matching, everything=everything)
 
@@ -129,15 +129,15 @@ def skip(
 
 
 def _choice(event_id: int | None, handler: str | None, matching: str | None, *, everything: bool) -> DeadFilter:
-    """Raises UsageError for none and for too many: nobody shall retry more than was meant."""
+    """Raises UsageError for none and for too many: nobody should retry more than they meant to."""
     if everything and (event_id, handler, matching) != (None, None, None):
-        raise UsageError("--all is for all dead events: leave out the others, or --all")
+        raise UsageError("--all means every dead event: give it alone, or leave it out")
     if event_id is not None and matching is not None:
         raise UsageError("give an event's id, or --matching, not both")
     if matching is not None and not matching.strip():
-        raise UsageError("--matching is empty: it would be all of them")
+        raise UsageError("--matching is empty and would match every event: use --all for that")
     if not everything and (event_id, handler, matching) == (None, None, None):
-        raise UsageError("say which: an event's id, --handler, --matching or --all; `hearken dead list` has them")
+        raise UsageError("say which events: an id, --handler, --matching or --all; `hearken dead list` shows them")
     return DeadFilter(event_id, handler, matching)
 
 
@@ -157,7 +157,7 @@ async def _show(choice: DeadFilter) -> Examined:
         (one,) = await _choose(connection, choice)
         examined = await examine_dead(connection, one, registry.handlers)
     if examined is None:
-        raise Overtaken(f"event {one.event_id} of {one.handler} is dead no more")
+        raise Overtaken(f"event {one.event_id} of {one.handler} is no longer dead")
     return examined
 
 
@@ -175,24 +175,24 @@ async def _act(verb: str, done: str, choice: DeadFilter, act: Act, *, yes: bool,
     if as_json:
         print_json({done: len(acted), "chosen": len(chosen), "handlers": dict(Counter(one.handler for one in acted))})
     elif not chosen:
-        click.echo(f"no dead event fits: nothing is {done}", err=True)
+        click.echo(f"no dead event matches: nothing was {done}", err=True)
     else:
         click.echo(f"{_events(len(acted))} {done}", err=True)
     if missing := len(chosen) - len(acted):
-        click.echo(f"{_events(missing)} no longer dead: someone else was at it, or a newer event came", err=True)
+        click.echo(f"{_events(missing)} no longer dead: somebody else acted first, or a newer event came", err=True)
     return 0 if acted else NEGATIVE
 
 
 async def _choose(connection: Connection, choice: DeadFilter) -> list[Dead]:
-    """Raises UsageError for an id that is not dead, or dead for several handlers; Overtaken when it was."""
+    """Raises UsageError for an id that is not dead, or dead for several handlers; Overtaken when it no longer is."""
     chosen = await events.find_dead(connection, choice)
     if choice.event_id is not None and len(chosen) != 1:
         event = f"event {choice.event_id}"
         if chosen:
-            raise UsageError(f"{event} is dead for {', '.join(one.handler for one in chosen)}: say --handler")
+            raise UsageError(f"{event} is dead for {', '.join(one.handler for one in chosen)}: choose with --handler")
         if before := await last(connection, ["retry", "skip"], handler=choice.handler, event_id=choice.event_id):
-            raise Overtaken(f"{event} is not dead any more: {before}")
-        raise UsageError(f"{event} is not dead: `hearken dead list` has those that are")
+            raise Overtaken(f"{event} is no longer dead: {before}")
+        raise UsageError(f"{event} is not dead: `hearken dead list` shows the events that are")
     return chosen
 
 

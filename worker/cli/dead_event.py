@@ -18,14 +18,14 @@ def print_examined(examined: Examined) -> None:
     facts = examined.facts
     click.echo(f"event {facts['event_id']} of {facts['topic']}, key {_text(facts['key'])}, dead for {facts['handler']}")
     if facts["op"] is None:
-        click.echo("it is no longer in the log: skip it, and make a new change of its row")
+        click.echo("it is no longer in the log: skip it, then change its row again")
     else:
         replay = f", replay of {facts['replay_of']}" if facts["replay_of"] is not None else ""
         click.echo(f"{facts['op']} at {facts['at']:%Y-%m-%d %H:%M:%S}{replay}")
     for name in ("note", "old", "new"):
         if (document := facts[f"{name}_json"]) is not None:
             click.echo(f"{name}: {printable(document)}")
-    click.echo(f"attempts: {facts['attempt']}, first put aside at {examined.parked_at:%Y-%m-%d %H:%M:%S}")
+    click.echo(f"attempts: {facts['attempt']}, first parked at {examined.parked_at:%Y-%m-%d %H:%M:%S}")
     click.echo(f"reason: {printable(facts['reason'] or '-')}")
     if facts["error"]:
         click.echo("".join(f"  {printable(line)}\n" for line in facts["error"].splitlines()), nl=False)
@@ -46,7 +46,7 @@ def _print_row(examined: Examined) -> None:
 
 def _print_behind(examined: Examined) -> None:
     behind = examined.behind
-    click.echo(f"behind it wait {len(behind):,} of its key" if behind else "nothing waits behind it")
+    click.echo(f"waiting behind it: {len(behind):,} of its key" if behind else "nothing waits behind it")
     for event in behind[:LISTED]:
         at = "no longer in the log" if event["at"] is None else f"{event['op']} at {event['at']:%Y-%m-%d %H:%M:%S}"
         click.echo(f"  {event['event_id']}  {at}")

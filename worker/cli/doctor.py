@@ -17,15 +17,15 @@ from worker.telemetry import logs
 MARKS = {"ok": "✓", "problem": "✗", "unknown": "?"}
 
 
-@click.command(short_help="Look at everything a worker depends on.")
+@click.command(short_help="Check everything a worker depends on.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> int:
-    """Look at everything a worker depends on, and say of each what is fine or what to do. Changes nothing.
+    """Check everything a worker depends on, and say for each part what is fine or what to do. Changes nothing.
 
     \b
-    ✓ fine   ✗ something is to be done   ? could not be looked at
+    ✓ fine   ✗ needs action   ? could not be looked at
 
-    Exits with 1 unless all is fine. Works while workers run, and as far as it can while the database is away.
+    Exits with 1 unless all is fine. Works while workers run; while the database is unreachable, it checks what it can.
     """
     logs.configure("error")
     findings = asyncio.run(_examine(as_json=as_json))

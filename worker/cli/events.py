@@ -24,7 +24,7 @@ from worker.errors import UsageError
 from worker.operate.events import Event, Filter, find_events, follow_events, known_topics
 from worker.postgres.database import Connection
 
-# Seconds between the proofs that the follower would hear a notification.
+# Seconds between checks that the follower still receives notifications.
 CHECK_EVERY = 15.0
 OPS = get_args(Op)
 
@@ -34,11 +34,13 @@ OPS = get_args(Op)
 @click.option("--key", help="Only this key.")
 @click.option("--op", type=click.Choice(OPS), help="Only this operation.")
 @click.option(
-    "--since", type=moment, metavar="TIME", help="Not before: an ISO time (UTC), or so long ago: 30m, 2h, 7d."
+    "--since", type=moment, metavar="TIME", help="Not before this time: ISO (UTC), or an age such as 30m, 2h, 7d."
 )
 @click.option("--until", type=moment, metavar="TIME", help="Before this time.")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many, the newest.")
-@click.option("--follow", is_flag=True, help="Go on with new ones as they are committed, until Ctrl-C.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most this many, the newest."
+)
+@click.option("--follow", is_flag=True, help="Keep printing new events as they are committed, until Ctrl-C.")
 @click.option("--rows", is_flag=True, help="Show the rows' values too; they may be private.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one event per line.")
 def events(
@@ -55,7 +57,7 @@ def events(
     """List events of the log, the newest last."""
     check_range(since, until)
     if follow and until is not None:
-        raise click.UsageError("--follow has no end: leave --until out")
+        raise click.UsageError("--follow never ends: leave out --until")
     wanted = Filter((topic,) if topic else (), None, key, op, since, until)
     listing = _follow(wanted, limit, rows=rows) if follow else _list(wanted, limit, rows=rows)
     asyncio.run(_print(listing, as_json=as_json))
@@ -90,14 +92,14 @@ async def _ringing(registry: Registry, wanted: Filter) -> AsyncIterator[Doorbell
 
 
 async def with_topics(connection: Connection, registry: Registry, wanted: Filter) -> Filter:
-    """The filter with every topic where none is named. Raises UsageError for one that is unknown."""
+    """The filter, with every topic if none is named. Raises UsageError for an unknown topic."""
     declared = {handler.topic for handler in registry.handlers.values()}
     known = sorted(declared.union(await known_topics(connection)))
     theirs = [topic for topic in known if not of_engine(topic)]
     if not wanted.topics:
         return replace(wanted, topics=theirs)
     if unknown := set(wanted.topics) - set(known):
-        raise UsageError(f"no such topic: {', '.join(unknown)}; known are {', '.join(theirs) or 'none'}")
+        raise UsageError(f"no such topic: {', '.join(unknown)}; known: {', '.join(theirs) or 'none'}")
     return wanted
 
 

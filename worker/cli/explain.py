@@ -29,7 +29,7 @@ from worker.postgres.database import Connection
 
 @dataclass(frozen=True)
 class Looked:
-    """What a system says of the key now; or, with `problem`, why it was not to be asked."""
+    """What a system says about the key now; or, with `problem`, why it could not be asked."""
 
     name: str
     standing: Standing | None = None
@@ -38,12 +38,12 @@ class Looked:
 
 @click.command(short_help="Everything about one key, and where it stands now.")
 @click.argument("subject", metavar="TOPIC/KEY")
-@click.option("--since", type=moment, metavar="TIME", help="Not before: an ISO time (UTC), or so long ago: 30m, 2h.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many events.")
+@click.option("--since", type=moment, metavar="TIME", help="Not before this time: ISO (UTC), or an age such as 2h.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most this many events.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(subject: str, since: datetime | None, limit: int, as_json: bool) -> int:
-    """Tell what happened to one key: its changes and who made them, deliveries, effects outside, replays, and what
-    persons did; then where source and destination stand now. The row's values are printed.
+    """Show what happened to one key: its changes and who made them, deliveries, effects outside, replays, and what
+    operators did; then how source and destination stand now. Prints the row's values.
 
     \b
     spaces/42                 of public.spaces; the schema may be left out
@@ -57,7 +57,7 @@ def explain(subject: str, since: datetime | None, limit: int, as_json: bool) -> 
         tell_story(history, [(one.name, one.standing, one.problem) for one in looked])
     if history.timeline or history.row is not None:
         return 0
-    click.echo(f"nothing is known of {printable(subject)}: no event, no row", err=True)
+    click.echo(f"nothing is known about {printable(subject)}: no event, no row", err=True)
     return NEGATIVE
 
 
@@ -89,14 +89,14 @@ def _known(name: str, known: Sequence[str]) -> str:
         return name
     fitting = [topic for topic in known if topic.partition(".")[2] == name]
     if len(fitting) > 1:
-        raise UsageError(f"{name} may be {' or '.join(fitting)}: write the schema too")
+        raise UsageError(f"{name} is ambiguous, it may be {' or '.join(fitting)}: write the schema too")
     if not fitting:
-        raise UsageError(f"no such topic: {name}; known are {', '.join(known) or 'none'}")
+        raise UsageError(f"no such topic: {name}; known: {', '.join(known) or 'none'}")
     return fitting[0]
 
 
 async def _look(registry: Registry, topic: str, key: str | None, hearing: Sequence[Handler]) -> list[Looked]:
-    """Where source and destination stand, of each system that can say so (see `reconciler`)."""
+    """How source and destination stand, for each system that can say so (see `reconciler`)."""
     names = {handler.name for handler in hearing}
     able = [one for one in registry.reconcilers.values() if one.handler in names]
     if not able or key is None:

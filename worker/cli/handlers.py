@@ -17,45 +17,45 @@ from worker.operate.audit import Actor
 from worker.operate.handlers import Kept
 
 
-@click.command(short_help="Let a handler wait.")
+@click.command(short_help="Pause a handler.")
 @click.argument("handler")
-@click.option("--reason", required=True, help="Why; `hearken status` shows it.")
+@click.option("--reason", required=True, help="Reason; `hearken status` shows it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def pause(handler: str, reason: str, as_json: bool) -> None:
-    """Let a handler wait, in every worker. What it is doing now ends first; its events wait in the log."""
+    """Pause a handler in every worker. Its running batch ends first; its events wait in the log."""
     by = operator()
     asyncio.run(_pause(handler, Actor(by, reason)))
     if as_json:
         print_json({"handler": handler, "paused": True, "by": by, "reason": reason})
     else:
-        click.echo(f"{handler} waits; let it go on with `hearken resume {handler}`", err=True)
+        click.echo(f"{handler} is paused; resume it with `hearken resume {handler}`", err=True)
 
 
-@click.command(short_help="Let a paused handler go on.")
+@click.command(short_help="Resume a paused handler.")
 @click.argument("handler")
-@click.option("--confirm", "confirmed", is_flag=True, help="Let pass what the brake has stopped.")
-@click.option("--reason", help="Why; kept.")
+@click.option("--confirm", "confirmed", is_flag=True, help="Let through what the brake has stopped.")
+@click.option("--reason", help="Reason to record.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def resume(handler: str, confirmed: bool, reason: str | None, as_json: bool) -> int:
-    """Let a paused handler go on, within seconds. Exits with 1 when it was not paused.
+    """Resume a paused handler, within seconds. Exits with 1 when it was not paused.
 
-    One that the brake has stopped goes on with --confirm only: it then does what it was stopped from doing, for the
-    rows as they are by then. What came after that is judged anew.
+    A handler that the brake has stopped resumes only with --confirm: it then does what it was stopped from doing, for
+    the rows as they are by then. Later events are judged again.
     """
     was_paused, seen = asyncio.run(_resume(handler, Actor(operator(), reason), confirmed=confirmed))
     if as_json:
         confirmation = None if seen is None else asdict(seen)
         print_json({"handler": handler, "paused": False, "was_paused": was_paused, "confirmed": confirmation})
     elif seen is not None:
-        click.echo(f"{handler} goes on, confirmed: {seen}", err=True)
+        click.echo(f"{handler} resumed, confirmed: {seen}", err=True)
     else:
-        click.echo(f"{handler} goes on" if was_paused else f"{handler} was not paused", err=True)
+        click.echo(f"{handler} resumed" if was_paused else f"{handler} was not paused", err=True)
     return 0 if was_paused else NEGATIVE
 
 
-@click.command(short_help="Remove what the database keeps of a handler that is gone.")
+@click.command(short_help="Remove what the database keeps of a deleted handler.")
 @click.argument("handler")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forget(handler: str, yes: bool, as_json: bool) -> None:
     """Remove the cursors and the parked events of a handler that the code no longer has.
@@ -66,7 +66,7 @@ def forget(handler: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json({"handler": handler, "cursors": kept.cursors, "parked": kept.parked, "dead": kept.dead})
     else:
-        click.echo(f"{handler} is forgotten; `hearken migrate` drops the triggers nobody needs any more", err=True)
+        click.echo(f"{handler} is forgotten; `hearken migrate` drops triggers that are no longer needed", err=True)
 
 
 async def _pause(handler: str, actor: Actor) -> None:
@@ -89,7 +89,7 @@ async def _forget(handler: str, *, yes: bool) -> Kept:
     registry = load_handlers()
     async with connected(registry, "forget") as connection:
         if handler in registry.every_handler:
-            raise UsageError(f"handler {handler} is still declared: take it out of the code first")
+            raise UsageError(f"handler {handler} is still declared: remove it from the code first")
         kept = await handlers.count_kept(connection, handler)
         if not (kept.cursors or kept.parked):
             raise UsageError(f"no such handler in the database: {handler}")

@@ -1,4 +1,4 @@
-"""`hearken job`: ask an endpoint, without HTTP and without its secret, or let a schedule be due."""
+"""`hearken job`: run an endpoint, without HTTP and its secret, or a schedule now."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from worker.postgres.database import Connection
 from worker.sources.requests import append_manual_tick, append_request, problems, sound, wait_for
 
 
-@click.command(short_help="Ask an endpoint, or let a schedule be due.")
+@click.command(short_help="Run an endpoint or a schedule now.")
 @click.argument("name")
-@click.option("--body", metavar="JSON", help="What the POST's body would be.")
-@click.option("--force", is_flag=True, help="Also while another run is under way.")
-@click.option("--reason", help="Why; kept in the event's note.")
+@click.option("--body", metavar="JSON", help="The body, as a POST would send it.")
+@click.option("--force", is_flag=True, help="Even while another run is in progress.")
+@click.option("--reason", help="Reason, kept in the event's note.")
 @click.option("--wait", is_flag=True, help="Wait for the outcome; exit code 1 when it failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool, as_json: bool) -> int:
-    """Append a request for the endpoint NAME, or a tick of the schedule NAME that is due now; a worker does it.
+    """Append a request for the endpoint NAME, or a tick of the schedule NAME that is due now; a worker runs it.
 
-    Ctrl-C ends the waiting alone: the run goes on, and `hearken runs RUN` tells its outcome.
+    Ctrl-C only stops the waiting: the run continues, and `hearken runs RUN` shows its outcome.
     """
     run = asyncio.run(_run(name, body, reason, force=force, wait=wait))
     if as_json:
@@ -43,7 +43,7 @@ def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool
     elif wait:
         print_runs(run)
     else:
-        click.echo(f"run {run.event_id}: `hearken runs {run.event_id}` tells its outcome")
+        click.echo(f"run {run.event_id}: `hearken runs {run.event_id}` shows its outcome")
     return NEGATIVE if run.state == "dead" else 0
 
 
@@ -54,11 +54,11 @@ async def _run(name: str, body: str | None, reason: str | None, *, force: bool, 
     async with connected(registry, "job") as connection:
         event_id = await _ask(connection, handler, document, Actor(operator(), reason).note, force=force)
         if wait:
-            click.echo(f"run {event_id}: waiting; Ctrl-C leaves it to the workers", err=True)
+            click.echo(f"run {event_id}: waiting; Ctrl-C stops waiting, not the run", err=True)
         look = partial(find_run, connection, event_id)
         run = await (_watch(name, look) if wait else look())
     if run is None:
-        raise UsageError(f"run {event_id} is gone: somebody has removed it from hearken.runs")
+        raise UsageError(f"run {event_id} is gone: it was deleted from hearken.runs")
     return run
 
 
@@ -69,7 +69,7 @@ async def _ask(connection: Connection, handler: Handler, document: str, note: Ma
     try:
         return await append_request(connection, handler, document, source="cli", alone=alone, note=note)
     except AlreadyRunning as error:
-        raise AlreadyRunning(error.event_id, f"{error}, or ask again with --force") from None
+        raise AlreadyRunning(error.event_id, f"{error}, or run it anyway with --force") from None
 
 
 async def _watch(name: str, look: Callable[[], Awaitable[Run | None]]) -> Run | None:
@@ -87,7 +87,7 @@ def _named(registry: Registry, name: str) -> Handler:
     runs = (handler for handler in registry.handlers.values() if not handler.is_table)
     known = {handler.topic.partition("/")[2]: handler for handler in runs}
     if name not in known:
-        raise UsageError(f"no such endpoint or schedule: {name}; known are {', '.join(sorted(known)) or 'none'}")
+        raise UsageError(f"no such endpoint or schedule: {name}; known: {', '.join(sorted(known)) or 'none'}")
     return known[name]
 
 
@@ -100,4 +100,4 @@ def _sound(handler: Handler, body: str | None) -> str:
         return sound(handler.endpoint.body, body or "")
     except ValidationError as error:
         said = "; ".join(f"{one['field']}: {one['problem']}" for one in problems(error))
-        raise UsageError(f"--body does not fit {handler.endpoint.name}: {said}") from None
+        raise UsageError(f"--body is not valid for {handler.endpoint.name}: {said}") from None

@@ -25,22 +25,22 @@ class Place:
 COMMANDS = {
     "dev": Place("worker.dev.command", "dev", "Run everything on this machine, Postgres included."),
     "run": Place("worker.cli.run", "run", "Run a worker until SIGTERM."),
-    "migrate": Place("worker.cli.migrate", "migrate", "Bring the database to what the code declares."),
-    "status": Place("worker.cli.status", "status", "How far each handler has come, and who runs it."),
+    "migrate": Place("worker.cli.migrate", "migrate", "Update the database to what the code declares."),
+    "status": Place("worker.cli.status", "status", "How far each handler is, and who runs it."),
     "events": Place("worker.cli.events", "events", "List the log, or follow it."),
     "explain": Place("worker.cli.explain", "explain", "Everything about one key, and where it stands now."),
     "replay": Place("worker.cli.replay", "replay", "Append past events again, for their handlers."),
     "dead": Place("worker.cli.dead", "dead", "Events that a person must look at: list, show, retry, skip."),
-    "runs": Place("worker.cli.runs", "runs", "What became of ticks and requests."),
-    "job": Place("worker.cli.job", "job", "Ask an endpoint, or let a schedule be due."),
-    "backfill": Place("worker.cli.backfill", "backfill", "Give handlers every existing row of a table."),
+    "runs": Place("worker.cli.runs", "runs", "Outcomes of ticks and requests."),
+    "job": Place("worker.cli.job", "job", "Run an endpoint or a schedule now."),
+    "backfill": Place("worker.cli.backfill", "backfill", "Send every existing row of a table to its handlers."),
     "reconcile": Place(
-        "worker.cli.reconcile", "reconcile_command", "Find and mend what differs between here and outside."
+        "worker.cli.reconcile", "reconcile_command", "Find and fix what differs between source and destination."
     ),
-    "pause": Place("worker.cli.handlers", "pause", "Let a handler wait."),
-    "resume": Place("worker.cli.handlers", "resume", "Let a paused handler go on."),
-    "forget": Place("worker.cli.handlers", "forget", "Remove what the database keeps of a handler that is gone."),
-    "doctor": Place("worker.cli.doctor", "doctor", "Look at everything a worker depends on."),
+    "pause": Place("worker.cli.handlers", "pause", "Pause a handler."),
+    "resume": Place("worker.cli.handlers", "resume", "Resume a paused handler."),
+    "forget": Place("worker.cli.handlers", "forget", "Remove what the database keeps of a deleted handler."),
+    "doctor": Place("worker.cli.doctor", "doctor", "Check everything a worker depends on."),
     "rebase": Place("worker.cli.rebase", "rebase", "Make the cursors of a restored dump work here."),
 }
 
@@ -67,13 +67,13 @@ class LazyGroup(click.Group):
 
 
 def listed() -> dict[str, str]:
-    """Names and descriptions of the handlers' commands, as the packages that HEARKEN_HANDLERS names list them.
+    """Names and descriptions of the handlers' commands, as listed by the packages in HEARKEN_HANDLERS.
 
-    Nothing of theirs is imported. A command that is in no list, because its package has none, works all the same.
+    Imports none of them. A command that its package does not list works all the same.
     """
     import tomllib
 
-    # As `settings` reads it, which is too heavy to ask. To look for a package in another would import that one.
+    # As `settings` reads it, which is slow to import. Looking for a package inside another would import the outer one.
     names = [name.strip() for name in os.environ.get("HEARKEN_HANDLERS", "handlers").split(",")]
     specs = [find_spec(name) for name in names if name.isidentifier()]
     places = [Path(place, LISTING) for spec in specs if spec for place in spec.submodule_search_locations or ()]

@@ -1,4 +1,4 @@
-"""`hearken migrate`: bring the database to what the code declares, or say what is missing."""
+"""`hearken migrate`: update the database to what the code declares, or say what is missing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from worker.install.migrate import Pending
 from worker.log.partitions import missing_partitions
 
 
-@click.command(short_help="Bring the database to what the code declares.")
+@click.command(short_help="Update the database to what the code declares.")
 @click.option("--check", is_flag=True, help="Change nothing; list what is pending, and exit with 1 if anything is.")
 @click.option("--sql", "as_sql", is_flag=True, help="Change nothing; print the SQL that would run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def migrate(check: bool, as_sql: bool, as_json: bool) -> int:
-    """Apply the SQL files of schema/, then make the handlers' cursors, then the triggers of the tables they watch.
+    """Apply the SQL files of schema/, then create the handlers' cursors, then the triggers of the tables they watch.
 
     Safe to run again, and from several processes at once.
     """
     if as_sql and (check or as_json):
-        raise click.UsageError("--sql goes alone")
+        raise click.UsageError("--sql cannot be combined with other options")
     if as_sql:
         click.echo(asyncio.run(_script()), nl=False)
         return 0

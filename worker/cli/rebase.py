@@ -14,13 +14,13 @@ from worker.operate.rebase import rebase as take_over
 
 
 @click.command(short_help="Make the cursors of a restored dump work here.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rebase(yes: bool, as_json: bool) -> None:
     """Take over cursors that were written in another database, after its dump was restored here.
 
-    Events that a handler had not been given there are appended again for it; none is lost. Writers of watched tables
-    wait meanwhile. Workers refuse such cursors until then, because two databases that came from one would both write
+    Events that a handler had not received there are appended again for it; none is lost. Writers of watched tables
+    wait while this runs. Until then workers refuse these cursors, because two copies of one database would both write
     to the same outside systems.
     """
     rebased = asyncio.run(_rebase(yes=yes))

@@ -23,31 +23,31 @@ from worker.operate.reconcile import Reconciled, find_reconciler, reconcile
 EVERY = 60.0
 
 
-@click.command("reconcile", short_help="Find and mend what differs between here and outside.")
+@click.command("reconcile", short_help="Find and fix what differs between source and destination.")
 @click.argument("system", required=False)
-@click.option("--apply", is_flag=True, help="Send what differs through the log to its handler.")
-@click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="Send at most so many keys a second.")
-@click.option("--reason", help="Why; kept in the new events' note.")
+@click.option("--apply", is_flag=True, help="Send what differs to its handler, through the log.")
+@click.option("--rate", type=click.FloatRange(min=0.1), metavar="N", help="Send at most this many keys per second.")
+@click.option("--reason", help="Reason, kept in the note of the new events.")
 @click.option(
     "--watch",
     type=click.FloatRange(min=1),
     is_flag=False,
     flag_value=EVERY,
     metavar="[SECONDS]",
-    help="Again and again, every 60 seconds or so many, until Ctrl-C.",
+    help="Repeat every SECONDS (60 unless given), until Ctrl-C.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one document for each time.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per comparison.")
 def reconcile_command(
     system: str | None, apply: bool, rate: float | None, reason: str | None, watch: float | None, as_json: bool
 ) -> int:
-    """List what differs between SYSTEM's table and what is outside; without SYSTEM, list the systems there are.
+    """List what differs between SYSTEM's table and its destination; without SYSTEM, list the systems.
 
-    What its handler has not been given yet, or is to try again, is not drift but in flight: it is counted apart.
-    Exits with 1 when there is drift; with --apply, when there is some that was not sent: what only a person can mend.
-    What was sent is mended when the handler has come to it: see `hearken status`, or reconcile once more.
+    A key whose events the handler has yet to deliver or to retry is in flight, not drift: it is counted separately.
+    Exits with 1 when there is drift; with --apply, when some of it was not sent, because only a person can fix it.
+    What was sent is fixed once the handler has delivered it: see `hearken status`, or reconcile again.
     """
     if not apply and (rate is not None or reason is not None):
-        raise UsageError("--rate and --reason are for --apply")
+        raise UsageError("--rate and --reason need --apply")
     registry = load_handlers()
     if system is None:
         _list(sorted(registry.reconcilers), as_json=as_json)
@@ -110,20 +110,20 @@ def _facts(found: Reconciled) -> dict[str, Any]:
 
 
 def _say(found: Reconciled, *, mended: bool) -> None:
-    """The table, and below it, on standard error, what it comes to."""
+    """The table; below it, on standard error, a summary."""
     if found.drift:
         print_table(("kind", "key", "object", "difference"), [_row(one) for one in found.drift])
     kinds = Counter(one.kind for one in found.drift)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     click.echo(f"{found.name}: {counts or 'no drift'}", err=True)
     if found.in_flight:
-        click.echo(f"in flight: {len(found.in_flight)} keys that {found.handler} has events of", err=True)
+        click.echo(f"in flight: {len(found.in_flight)} keys with events that {found.handler} has yet to get", err=True)
     if mended:
-        click.echo(f"sent to {found.handler}: {len(found.sent)} keys; `hearken status` shows how far it is", err=True)
+        click.echo(f"sent to {found.handler}: {len(found.sent)} keys; `hearken status` shows its progress", err=True)
     if found.unsent:
         click.echo(f"not sent: {', '.join(map(printable, found.unsent))}: try again later", err=True)
     if for_people := sum(not one.mendable for one in found.drift):
-        click.echo(f"for a person: {for_people}, which {found.handler} cannot mend", err=True)
+        click.echo(f"needs a person: {for_people}, which {found.handler} cannot fix", err=True)
 
 
 def _row(one: Drift) -> tuple[object, ...]:

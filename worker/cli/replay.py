@@ -34,7 +34,7 @@ RATE = 500.0
 
 @dataclass(frozen=True)
 class Orders:
-    """How it is to be done. `run` is the one to go on with; `afresh` lets a broken-off one of the same words be."""
+    """How to do it. `run` is the replay to resume; `afresh` starts over instead of resuming an interrupted one."""
 
     reason: str | None
     rate: float
@@ -47,21 +47,21 @@ class Orders:
 
 @click.command(short_help="Append past events again, for their handlers.")
 @click.argument("event_ids", metavar="[EVENT_ID]...", type=ID, nargs=-1)
-@click.option("--topic", help="Those of this topic, such as public.spaces.")
-@click.option("--key", help="Those of this key; a JSON array where the primary key has several columns.")
-@click.option("--op", type=click.Choice(OPS), help="Those of this operation.")
-@click.option("--since", metavar="TIME", help="Not before: an ISO time (UTC), or so long ago: 30m, 2h, 7d.")
+@click.option("--topic", help="Only events of this topic, such as public.spaces.")
+@click.option("--key", help="Only events of this key; a JSON array where the primary key has several columns.")
+@click.option("--op", type=click.Choice(OPS), help="Only events of this operation.")
+@click.option("--since", metavar="TIME", help="Not before this time: ISO (UTC), or an age such as 30m, 2h, 7d.")
 @click.option("--until", metavar="TIME", help="Before this time.")
 @click.option("--handler", "handlers", multiple=True, metavar="NAME", help="Only for this handler; may be repeated.")
-@click.option("--dead", is_flag=True, help="Dead events, for the handler that each is dead for.")
-@click.option("--reason", help="Why; kept in the new events' note.")
+@click.option("--dead", is_flag=True, help="Only dead events, each for the handler it is dead for.")
+@click.option("--reason", help="Reason, kept in the note of the new events.")
 @click.option(
-    "--rate", type=click.FloatRange(min=0.1), default=RATE, show_default=True, help="At most so many a second."
+    "--rate", type=click.FloatRange(min=0.1), default=RATE, show_default=True, help="At most this many per second."
 )
-@click.option("--run", type=ID, metavar="ID", help="Go on with a replay that was broken off.")
-@click.option("--afresh", is_flag=True, help="Begin anew, though the same command was broken off within the hour.")
+@click.option("--run", type=ID, metavar="ID", help="Resume an interrupted replay.")
+@click.option("--afresh", is_flag=True, help="Start over, even if the same command was interrupted within the hour.")
 @click.option("--dry-run", is_flag=True, help="Do nothing; print what the handlers would do outside, key by key.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def replay(
     event_ids: Sequence[int],
@@ -82,21 +82,21 @@ def replay(
 ) -> int:
     """Append past events again, marked as replays of the old ones, and wake their handlers.
 
-    All that is given must hold. Events that are replays themselves are only chosen by their ids, or as --dead. Without
-    --handler each is for all that hear it. A dead event (--dead) is taken
-    out of what is parked as it is appended, and comes behind what was held for it; `hearken dead retry` tries one in
-    its old place instead.
+    Events must match every option. Events that are replays themselves are only chosen by id or with --dead. Without
+    --handler each goes to every handler that subscribes to it. A dead event (--dead) is no longer parked once it is
+    appended, and comes after the events that were held behind it; `hearken dead retry` retries one in its old place
+    instead.
 
-    Changes that are committed meanwhile keep their pace: the next events are appended when the handlers are through
-    with the last. Ctrl-C stops between two chunks, exit code 130. Broken off in whatever way, the same command within
-    an hour goes on where it was, or --run at any time: no event is left out, none is appended twice.
+    New changes are not delayed: the next events are appended when the handlers have delivered the last. Ctrl-C stops
+    between two chunks, with exit code 130. After any interruption the same command resumes within an hour, or --run
+    at any time: no event is left out, none is appended twice.
     """
     asked = SelectionOptions(event_ids, topic, key, op, since, until, handlers, dead)
     orders = Orders(reason, rate, run, afresh, dry_run, yes, as_json)
     if run is None:
         asked.check()
     elif asked != SelectionOptions() or reason or afresh:
-        raise UsageError("--run goes on with what was chosen then: leave the other choices out")
+        raise UsageError("--run resumes what was chosen then: leave out the other options")
     return asyncio.run(_replay(asked, orders))
 
 
@@ -115,7 +115,7 @@ async def _replay(asked: SelectionOptions, orders: Orders) -> int:
         if sys.stdin.isatty() or (orders.yes and not orders.as_json):  # where nobody can be asked it fails in one line
             _show(count, await read_selected(connection, run.choice, after=run.after, limit=SAMPLE))
         whom = ", ".join(name for name, events in count.handlers.items() if events)
-        go = "Go on to replay" if run.id else "Replay"
+        go = "Resume replaying" if run.id else "Replay"
         confirm(f"{go} {count.events:,} {'event' if count.events == 1 else 'events'} for {whom}?", yes=orders.yes)
         if not run.id:
             choice = replace(run.choice, last=count.last)
@@ -124,7 +124,7 @@ async def _replay(asked: SelectionOptions, orders: Orders) -> int:
 
 
 async def _newest(connection: Connection, run: Replay) -> dict[str, dict[str, list[int]]]:
-    """For each handler that hears any of the events, by topic, the newest one of each key that it hears."""
+    """For each handler that gets any of the events, by topic, the newest one of each key that it gets."""
     newest: dict[str, dict[str, dict[str | None, int]]] = {}
     after = run.after
     while page := await read_selected(connection, run.choice, after=after):
@@ -136,14 +136,14 @@ async def _newest(connection: Connection, run: Replay) -> dict[str, dict[str, li
 
 
 async def _find_run(connection: Connection, registry: Registry, asked: SelectionOptions, orders: Orders) -> Replay:
-    """The run to go on with; else what will be one (id 0), once it is confirmed."""
+    """The run to resume, or a new one (id 0) that begins once it is confirmed."""
     if orders.run is not None:
         run = await resume_replay(connection, registry.handlers, orders.run)
         await take_snapshot(connection)
         return run
     choice = await select_events(connection, registry, asked)
     if not orders.afresh and (found := await find_unfinished(connection, registry.handlers, asked.words)):
-        click.echo(f"this goes on with replay {found.id}, which was broken off (--afresh begins anew)", err=True)
+        click.echo(f"this resumes replay {found.id}, which was interrupted (--afresh starts over)", err=True)
         return found
     return Replay(0, choice, Actor(operator(), orders.reason))
 

@@ -1,4 +1,4 @@
-"""`hearken run`: the worker itself, until it is told to stop."""
+"""`hearken run`: the worker itself, until it is stopped."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from worker.telemetry import logs
 
 
 @click.command(short_help="Run a worker until SIGTERM.")
-@click.option("--json", "as_json", is_flag=True, help="Log JSON also on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Log JSON even on a terminal.")
 def run(as_json: bool) -> None:
-    """Run a worker until SIGTERM or SIGINT, then end what it has begun and exit with 0.
+    """Run a worker until SIGTERM or SIGINT, then finish what it has started and exit with 0.
 
-    Any number of workers may run over one database. One that starts before its database is reachable or migrated
-    waits for that.
+    Any number of workers may run over one database. A worker that starts before its database is reachable or
+    migrated waits for it.
     """
     registry = load_handlers()
     settings = app.read_all_settings(registry)

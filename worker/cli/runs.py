@@ -1,4 +1,4 @@
-"""`hearken runs`: what became of ticks and requests."""
+"""`hearken runs`: outcomes of ticks and requests."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from worker.telemetry.spans import span
 HEADINGS = ("run", "what", "by", "asked", "took", "state", "attempt", "says")
 
 
-@click.command(short_help="What became of ticks and requests.")
+@click.command(short_help="Outcomes of ticks and requests.")
 @click.argument("run", type=click.IntRange(min=1), required=False)
-@click.option("--topic", help="Only of this topic, such as tick/NAME or request/NAME.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many, the newest.")
+@click.option("--topic", help="Only runs of this topic, such as tick/NAME or request/NAME.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many, the newest."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> int:
-    """List the runs of schedules and endpoints, the newest first; or tell one RUN, with its result.
+    """List the runs of schedules and endpoints, the newest first; or show one RUN, with its result.
 
-    Exit code 1 when there is none, or the RUN asked for is dead.
+    Exit code 1 when there are none, or when RUN is dead.
     """
     found = asyncio.run(_read(run, topic, limit))
     if as_json:
@@ -45,7 +47,7 @@ async def _read(run: int | None, topic: str | None, limit: int) -> list[Run]:
     known = {handler.topic for handler in registry.handlers.values()}
     if topic is not None and topic not in known:
         kept = sorted(h.subscription.topic for h in registry.handlers.values() if not h.subscription.is_table)
-        raise UsageError(f"no such topic: {topic}; known are {', '.join(kept) or 'none'}")
+        raise UsageError(f"no such topic: {topic}; known: {', '.join(kept) or 'none'}")
     async with connected(registry, "runs") as connection:
         if run is None:
             return await find_runs(connection, topic=topic, limit=limit)
@@ -81,7 +83,7 @@ def _seconds(seconds: float) -> str | None:
 
 
 def progress_of(run: Run) -> str | None:
-    """What the handler last said of how far it is."""
+    """The progress that the handler last reported."""
     if run.progress is None or run.ended_at is not None:
         return None
     total = run.progress.get("total")

@@ -34,11 +34,11 @@ class SelectionOptions:
 
     @property
     def words(self) -> dict[str, Any]:
-        """What JSON can hold of them; the same words again mean the same command again."""
+        """The options as JSON; the same words mean the same command."""
         return {name: sorted(set(v)) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     def check(self) -> None:
-        """Raises UsageError for what can be seen without a database."""
+        """Raises UsageError for mistakes that show without a database."""
         if self == SelectionOptions():
             raise UsageError(
                 "say which events: their ids, or --topic, --key, --op, --since, --until, --handler or --dead"
@@ -59,7 +59,7 @@ class SelectionOptions:
 async def select_events(connection: Connection, registry: Registry, asked: SelectionOptions) -> Selection:
     """The events that were asked for, as they are in the log now.
 
-    Raises UsageError for what is unknown: an event, a topic, a handler, or one that does not hear the topic.
+    Raises UsageError for an unknown event, topic or handler, or a handler that does not subscribe to the topic.
     """
     wanted = asked.to_filter()
     if wanted.topics:
@@ -81,11 +81,11 @@ async def _topics_of(connection: Connection, wanted: Filter) -> list[str]:
     events = await find_events(connection, anywhere, limit=len(ids))
     if missing := sorted(set(ids) - {event.id for event in events}):
         of_topic = f" of {wanted.topics[0]}" if wanted.topics else ""
-        raise UsageError(f"no such event{of_topic}: {', '.join(map(str, missing))}; nothing is replayed")
+        raise UsageError(f"no such event{of_topic}: {', '.join(map(str, missing))}; nothing was replayed")
     return sorted({event.topic for event in events})
 
 
 async def _key(connection: Connection, wanted: Filter) -> str:
     if len(wanted.topics) != 1:
-        raise UsageError("--key needs --topic: keys of different topics have nothing to do with each other")
+        raise UsageError("--key needs --topic: keys of different topics are unrelated")
     return await read_key(connection, wanted.topics[0], wanted.key or "")

@@ -1,4 +1,4 @@
-"""`hearken status`: how far each handler has come."""
+"""`hearken status`: how far each handler is."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from worker.telemetry.spans import span
 HEADINGS = ("handler", "hears", "behind", "oldest", "due", "held", "dead", "state", "who")
 
 
-@click.command(short_help="How far each handler has come, and who runs it.")
+@click.command(short_help="How far each handler is, and who runs it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
     """List the handlers: how many events each is behind and the age of the oldest, what it has parked, who runs it.
 
     \b
-    due, held, dead   events put aside: tried again at a time, waiting behind one of their key, in need of a person
-    state             working, idle (asleep until there is something), waiting (paused,
-                      braked, or its destination is down), nobody (no worker is there); or what is wrong with it
+    due, held, dead   parked events: to be retried, waiting behind one of their key, in need of a person
+    state             working, idle (asleep until there is work), waiting (paused,
+                      braked, or its destination is down), nobody (no worker runs it); or what is wrong with it
     """
     found = asyncio.run(_read())
     if as_json:
@@ -32,7 +32,7 @@ def status(as_json: bool) -> None:
     elif found:
         print_table(HEADINGS, [_row(one) for one in found])
     else:
-        click.echo("no handlers: HEARKEN_HANDLERS names the modules that declare them", err=True)
+        click.echo("no handlers: set HEARKEN_HANDLERS to the modules that declare them", err=True)
 
 
 async def _read() -> list[HandlerStatus]:
@@ -59,9 +59,9 @@ def _state(one: HandlerStatus) -> str:
     if not one.native:
         return "from another database: run `hearken rebase`"
     if not one.declared:
-        return "gone from the code: `hearken forget` it"
+        return "gone from the code: run `hearken forget`"
     if one.braked is not None:
-        return f"braked: {one.braked}; mend the rows or not, then `hearken resume {one.handler} --confirm`"
+        return f"braked: {one.braked}; fix the rows if they are wrong, then `hearken resume {one.handler} --confirm`"
     if one.paused is not None:
         return f"paused: {one.paused}"
     return one.state if one.next_due is None else f"{one.state}, {_next_tick(one)}"
@@ -69,4 +69,4 @@ def _state(one: HandlerStatus) -> str:
 
 def _next_tick(one: HandlerStatus) -> str:
     due = f"{one.next_due:%Y-%m-%d %H:%M} UTC"
-    return f"tick of {due} is owed for {span(one.late)}" if one.late else f"next tick {due}"
+    return f"tick of {due} is late by {span(one.late)}" if one.late else f"next tick {due}"

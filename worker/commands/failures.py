@@ -22,7 +22,7 @@ class Failure:
 
 
 def describe_failure(error: Exception) -> Failure | None:
-    """What to say of an expected failure; None for any other, which is a fault of ours and deserves its traceback."""
+    """The message for an expected failure; None for any other, which is a bug of ours and deserves its traceback."""
     if isinstance(error, (UsageError, ConfigurationError, DeclarationError)):
         return Failure(str(error), WRONG)
     if isinstance(error, HearkenError):
@@ -39,9 +39,9 @@ def _of_database(error: psycopg.Error) -> str | None:
     if isinstance(error, errors.InsufficientPrivilege):
         return f"the database role may not do this: {said}; give DATABASE_URL a role that owns the hearken schema"
     if isinstance(error, errors.QueryCanceled):
-        return f"the database took too long ({said}): narrow the question, or raise HEARKEN_QUERY_TIMEOUT"
+        return f"the database took too long ({said}): narrow the query, or raise HEARKEN_QUERY_TIMEOUT"
     if isinstance(error, errors.LockNotAvailable):
-        return f"a lock was not to be had in time ({said}): try again"
+        return f"could not get a lock in time ({said}): try again"
     if isinstance(error, psycopg.OperationalError):
         return f"the database cannot be reached: {said}"
     return None

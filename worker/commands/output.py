@@ -49,7 +49,7 @@ def _draw(headings: Sequence[str], texts: Sequence[Sequence[str]], numeric: Sequ
 
 
 def printable(text: str) -> str:
-    """A key, a document or a message is whatever somebody wrote; what would steer the terminal is shown escaped."""
+    """A key, a document or a message as somebody wrote it, with terminal control characters escaped."""
     return text if text.isprintable() else json.dumps(text)
 
 
@@ -60,7 +60,7 @@ def fields(changed: Mapping[str, Iterable[Any]]) -> str:
 
 
 def value_of(value: Any) -> str:
-    """A value on one line, not endlessly long; what would steer the terminal is escaped."""
+    """A value on one line, shortened, with terminal control characters escaped."""
     text = "-" if value is None else json.dumps(value, ensure_ascii=False, default=str)
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return text if text.isprintable() else ascii(text)

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on standard error while that is a terminal, nothing otherwise."""
+"""Progress of a long command: a bar on standard error if that is a terminal, nothing otherwise."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Tells how much is done, of how much (None: not known), and a word on it.
+# Takes how much is done, of how much (None: unknown), and a label.
 Tell = Callable[[int, int | None, str | None], None]
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Tell]:
-    """Draw a bar until the block is left; call what it gives as things move on."""
+    """Draw a bar while the block runs; call the yielded function to move it."""
     if not sys.stderr.isatty():
         yield lambda _done, _total, _text: None
         return

@@ -28,7 +28,7 @@ from worker.postgres.database import Connection, Database
 from worker.settings import HandlersSetting, Settings, read_settings
 from worker.telemetry import logs
 
-# For what may take long, and waits for another that is at it; for a table's lock each waits a few seconds only.
+# For commands that may take long, or wait for another process; for a table's lock they wait a few seconds only.
 NO_TIMEOUTS: LiteralString = (
     "select set_config('statement_timeout', '0', false), set_config('lock_timeout', '1h', false)"
 )
@@ -44,7 +44,7 @@ def load_handlers() -> Registry:
 
 
 def open_database(declared: Registry, purpose: str) -> Database:
-    """The database that DATABASE_URL names; nothing is connected yet. What resources need need not be set.
+    """The database that DATABASE_URL names; nothing is connected yet. Settings of resources may be missing.
 
     Raises ConfigurationError.
     """
@@ -55,7 +55,7 @@ def open_database(declared: Registry, purpose: str) -> Database:
 
 @asynccontextmanager
 async def connected(declared: Registry, purpose: str, *, patient: bool = False) -> AsyncIterator[Connection]:
-    """One connection, in autocommit, that an operator sees as "hearken PURPOSE"; a `patient` one waits for its answers.
+    """One connection, in autocommit, shown to operators as "hearken PURPOSE"; a `patient` one has no statement timeout.
 
     Raises ConfigurationError, Unsupported, psycopg.OperationalError.
     """
@@ -73,9 +73,9 @@ async def connected(declared: Registry, purpose: str, *, patient: bool = False) 
 async def serving(
     declared: Registry, purpose: str, topics: Iterable[str], *, read_only: bool = False
 ) -> AsyncIterator[Services]:
-    """What a worker has for its handlers: the resources, open, and these tables.
+    """What a worker gives its handlers: the open resources, and these tables.
 
-    Of the settings only the engine's must be there: a resource without its own fails when it is used.
+    Only the engine's settings are required: a resource whose settings are missing fails when it is used.
     Raises ConfigurationError, WatchError, psycopg.OperationalError.
     """
     from worker.app import open_services
@@ -90,7 +90,7 @@ async def serving(
 
 
 def _settings_there_are(declared: Registry) -> tuple[dict[type[BaseSettings], Any], dict[Factory, str]]:
-    """The engine's settings, and those of resources; of the others, what is wrong. Raises ConfigurationError."""
+    """The engine's settings and those of resources; and what is wrong with the rest. Raises ConfigurationError."""
     known = [resource.settings for resource in declared.resources]
     settings = read_settings([Settings], known)
     lacking: dict[Factory, str] = {}
@@ -107,7 +107,7 @@ async def check_known(connection: Connection, declared: Registry, handler: str) 
     known = declared.every_handler.keys() | (await enrolled(connection)).keys()
     if handler not in known:
         theirs = sorted(name for name in known if not of_engine(name))
-        raise UsageError(f"no such handler: {handler}; known are {', '.join(theirs) or 'none'}")
+        raise UsageError(f"no such handler: {handler}; known: {', '.join(theirs) or 'none'}")
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -119,18 +119,18 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(f"{question} There is no terminal to ask on: confirm with --yes")
-    # While the event loop has it, Ctrl-C would only be heard after the answer.
+    # While the event loop handles it, Ctrl-C would only take effect after the answer.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if not click.confirm(question, err=True):
-            click.echo("nothing is done", err=True)
+            click.echo("nothing was done", err=True)
             raise click.exceptions.Exit(NEGATIVE)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def operator() -> str:
-    """Who runs this command, for what is kept of it: user@host."""
+    """Who runs this command, for the audit: user@host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

@@ -1,4 +1,4 @@
-"""Points in time as arguments: `2026-11-20`, `2026-11-20T09:30`, or so long ago: `30m`, `2h`, `7d`."""
+"""Points in time as arguments: `2026-11-20`, `2026-11-20T09:30`, or an age: `30m`, `2h`, `7d`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 
 
 def moment(text: str) -> datetime:
-    """An ISO 8601 time (UTC where it names no zone), or a length of time before now, as a time in UTC.
+    """An ISO 8601 time (UTC where it names no zone), or an age before now, as a time in UTC.
 
     Raises click.BadParameter.
     """
     try:
         return _parse(text)
     except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is no time: write 2026-11-20, 2026-11-20T09:30Z, or 30m, 2h, 7d") from None
+        raise click.BadParameter(f"{text!r} is not a time: write 2026-11-20, 2026-11-20T09:30Z, 30m, 2h, 7d") from None
 
 
 def _parse(text: str) -> datetime:

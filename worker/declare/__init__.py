@@ -1,1 +1,1 @@
-"""Declarations: what handlers, schedules, endpoints and systems say of themselves; nothing here asks a database."""
+"""Declarations: what handlers, schedules, endpoints and systems say about themselves; nothing here uses a database."""

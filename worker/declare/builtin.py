@@ -1,4 +1,4 @@
-"""The canary's far end: the engine's own handler, which writes into a worker's row that its beat came through.
+"""The canary's receiving end: the engine's own handler, which records in a worker's row that its beat arrived.
 
 It is declared, enrolled and run like any other, by whichever worker is first: that is what makes it a proof.
 """
@@ -22,7 +22,7 @@ from unnest(%s::text[], %s::bigint[]) b (worker, sent) where c.worker = b.worker
 
 
 async def give_back(changes: Sequence[Change], ctx: Context) -> None:
-    """Tell each sender which of its beats has come through. This makes no event: only `sent` is watched."""
+    """Record for each sender which of its beats has arrived. This makes no event: only `sent` is watched."""
     beats = {change.key: change.new["sent"] for change in changes if change.new is not None}
     await ctx.transaction.execute(RETURN, (list(beats), list(beats.values())))
 

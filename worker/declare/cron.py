@@ -19,20 +19,20 @@ from cronsim import CronSim, CronSimError
 
 from worker.errors import DeclarationError
 
-# What becomes of ticks that could not be appended when they were due, because no worker or no database was there:
-# only the newest is appended, all are, or none.
+# How to make up for ticks that were missed because no worker or no database was available: append only the newest,
+# all of them, or none.
 CatchUp = Literal["one", "all", "skip"]
 
-# How late a tick may be without having been missed: a worker is woken, connects, and may be restarted meanwhile.
+# How late a tick may be before it counts as missed: a worker is woken, connects, and may be restarted meanwhile.
 ON_TIME = timedelta(seconds=30)
-# How many ticks are owed at once at most; the rest follows.
+# At most this many ticks are appended at once; the rest follows.
 MOST = 1000
 SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
 class Owed:
-    """The due times that are to be ticks, in order, and up to when nothing is owed once they are."""
+    """The due times to append as ticks, in order, and the time up to which nothing is owed afterwards."""
 
     due: list[datetime]
     until: datetime
@@ -59,12 +59,12 @@ class Schedule:
         """The first due time later than the instant."""
         due = next(self.after(instant), None)
         if due is None:
-            raise DeclarationError(f"schedule {self.name!r}: no time ever fits cron {self.cron!r}: correct it")
+            raise DeclarationError(f"schedule {self.name!r}: cron {self.cron!r} never matches any time: correct it")
         return due
 
     def newest(self, since: datetime, now: datetime) -> datetime | None:
         """The last due time later than `since` and not later than `now`, however many there are."""
-        # Going back stumbles over clock changes, so it only says where to look from.
+        # Stepping back is wrong around clock changes, so it only gives a starting point.
         before = next(self._simulate(now, reverse=True), since)
         newest = None
         for due in self.after(max(since, min(before, now) - SECOND)):
@@ -74,7 +74,7 @@ class Schedule:
         return newest
 
     def owed(self, since: datetime, now: datetime) -> Owed | None:
-        """What is to be appended when everything up to `since` is dealt with; None when nothing has come due."""
+        """What to append when everything up to `since` is dealt with; None when nothing has come due."""
         if self.catch_up == "all":
             due = [due for due in islice(self.after(since), MOST) if due <= now]
             return Owed(due, due[-1]) if due else None
@@ -103,6 +103,6 @@ class Schedule:
             return ZoneInfo(self.tz)
         except (KeyError, ValueError, OSError):
             raise DeclarationError(
-                f"schedule {self.name!r}: no time zone {self.tz!r}: write a name such as Europe/Berlin"
-                " (where none is known, install the package tzdata)"
+                f"schedule {self.name!r}: unknown time zone {self.tz!r}: write a name such as Europe/Berlin"
+                " (if none is known, install the package tzdata)"
             ) from None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
 from worker.declare.handler import Endpoint, Handler, Read, Subscription, refuse
 
-#: What the worker itself answers at.
+#: Paths that the worker itself serves.
 OWN_PATHS = ("/livez", "/readyz", "/health", "/metrics", "/openapi.json")
 
 
@@ -25,12 +25,12 @@ def reading(handler: str, function: Callable[..., Awaitable[Any]] | None) -> Rea
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     query = parameters[0].annotation if len(parameters) == 2 else None
     if not (inspect.iscoroutinefunction(function) and isinstance(query, type) and issubclass(query, BaseModel)):
-        raise refuse(handler, "read= must be an `async def` of (query: SomeModel, database)")
+        raise refuse(handler, "read= must be an `async def` that takes (query: SomeModel, database)")
     return Read(function, query)
 
 
 def requested(function: Callable[..., Awaitable[Any]], endpoint: Endpoint, **options: Any) -> Handler:
-    """The handler of the requests of an endpoint; `options` are more of a Handler's. Raises DeclarationError."""
+    """The handler of the requests of an endpoint; `options` are other fields of Handler. Raises DeclarationError."""
     _check(function, endpoint)
     return Handler(
         name=function.__name__,
@@ -44,9 +44,9 @@ def requested(function: Callable[..., Awaitable[Any]], endpoint: Endpoint, **opt
 def _check(function: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> None:
     handler = function.__name__
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", endpoint.name):
-        raise refuse(handler, f"endpoint {endpoint.name!r}: its name is made of a-z, 0-9, - and _")
+        raise refuse(handler, f"endpoint {endpoint.name!r}: its name may only contain a-z, 0-9, - and _")
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", endpoint.path) or endpoint.path in OWN_PATHS:
-        raise refuse(handler, f"path={endpoint.path!r} must be written /like/this, and be none of {OWN_PATHS}")
+        raise refuse(handler, f"path={endpoint.path!r} must be written /like/this, and must not be one of {OWN_PATHS}")
     if not (isinstance(endpoint.body, type) and issubclass(endpoint.body, BaseModel)):
         raise refuse(handler, "body= must be a pydantic model")
     if endpoint.wait < 0 or endpoint.rate <= 0:
@@ -54,7 +54,7 @@ def _check(function: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> None:
     try:
         result_schema(function)
     except (NameError, PydanticUserError) as error:
-        raise refuse(handler, f"what it returns cannot be described: {error}") from None
+        raise refuse(handler, f"its return type cannot be described as JSON Schema: {error}") from None
 
 
 def result_schema(function: Callable[..., Awaitable[Any]], ref_template: str = "#/$defs/{model}") -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""What a system of `handlers` declares beside its handlers, kept in the `registry`: clients, checks, stand-ins; and how
-its modules are found.
+"""What a system of `handlers` declares besides its handlers, kept in the `registry`: clients, checks, stand-ins; and
+how its modules are found.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Diagnosis:
     """What `hearken doctor` asks of a system.
 
     `check(settings, connections)` returns what is fine or raises CheckFailed; `connections.connection()` is a context
-    with a connection. It runs without a worker, opens what it needs, writes nothing, and bears a database that is away.
+    with a connection. It runs without a worker, opens what it needs, writes nothing, and survives an unreachable
+    database.
     """
 
     name: str
@@ -58,8 +59,8 @@ class Diagnosis:
 class StandIn:
     """A local server in place of an outside system, for `hearken dev`; not used where the variable `unless` is set.
 
-    harmless        how values of `unless` begin that lead to test data; `dev` refuses any other
-    start(folder)   an async generator that yields the environment variables that lead to it, once
+    harmless        prefixes of values of `unless` that stand for test data; `dev` refuses any other
+    start(folder)   an async generator that yields once: the environment variables that point to it
     """
 
     name: str
@@ -69,7 +70,7 @@ class StandIn:
 
 
 class Extensions:
-    """What systems have declared beside handlers, and the decorators that record it."""
+    """What systems have declared besides handlers, and the decorators that record it."""
 
     def __init__(self) -> None:
         self.resources: list[Resource] = []
@@ -98,7 +99,7 @@ class Extensions:
         return declare
 
     def diagnosis(self, name: str, settings: type[BaseSettings]) -> Callable[[ReadinessFunction], ReadinessFunction]:
-        """Declare what `hearken doctor` asks of a system, with settings that a resource of it has too."""
+        """Declare what `hearken doctor` checks for a system, with the settings that one of its resources has too."""
 
         def declare(check: ReadinessFunction) -> ReadinessFunction:
             self.diagnoses.append(Diagnosis(name, settings, check))

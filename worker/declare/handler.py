@@ -1,4 +1,4 @@
-"""What a handler declares: the words of `@on` and `@every`, and what can be said of them without a database."""
+"""What a handler declares: the options of `@on` and `@every`, checked as far as that needs no database."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from worker.errors import DeclarationError
 from worker.postgres.database import Database
 
 CHANGES = ("insert", "update", "delete", "truncate")
-# How topics begin whose events come from elsewhere than a table.
+# Prefixes of topics whose events do not come from a table.
 SOURCES = ("tick/", "request/")
-# How names of the engine's own handlers and topics begin. A function's name has no dot: they can be nobody else's.
+# Prefix of the engine's own handlers and topics. A function's name has no dot, so no other handler can have it.
 ENGINE = "hearken."
 
 
@@ -28,9 +28,9 @@ def of_engine(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Subscription:
-    """One topic a handler hears of. `watch` None means every column; `exclude` never enters the log.
+    """One topic a handler subscribes to. `watch` None means every column; `exclude` never enters the log.
 
-    active  the column whose turning false or null is as good as a delete, for the brake
+    active  the column whose change to false or null counts as a delete for the brake
     """
 
     topic: str
@@ -66,7 +66,7 @@ class Endpoint:
     body   what a POST must bring; unknown fields are refused if the model forbids them
     read   answers a GET with data; without it a GET says how to POST
     wait   seconds that a POST waits for the outcome, unless it says otherwise
-    alone  a POST is refused while another run is under way
+    alone  a POST is refused while another run is in progress
     rate   POSTs and GETs a minute
     """
 
@@ -134,7 +134,7 @@ def require_table(topic: object) -> None:
 
 
 def check_handler(handler: Handler) -> None:
-    """Raises DeclarationError for what can be seen without a database."""
+    """Raises DeclarationError for mistakes that show without a database."""
     _check_limits(handler)
     _check_function(handler)
     if handler.is_table:
@@ -143,15 +143,15 @@ def check_handler(handler: Handler) -> None:
 
 
 def check_beside(handler: Handler, known: Mapping[str, Handler]) -> None:
-    """Raises DeclarationError when the handler cannot be beside those that are declared already."""
+    """Raises DeclarationError when the handler conflicts with one that is declared already."""
     if (same := known.get(handler.name)) is not None:
         places = " and ".join(f"{h.function.__module__}.{h.function.__qualname__}" for h in (same, handler))
         raise refuse(handler.name, f"is declared twice ({places}); a handler's name is its identity: rename one")
     for one in known.values():
         if not handler.is_table and one.topic == handler.topic:
-            raise refuse(handler.name, f"handler {one.name!r} hears {handler.topic} too: choose another name")
+            raise refuse(handler.name, f"handler {one.name!r} has topic {handler.topic} already: choose another")
         if handler.endpoint and one.endpoint and one.endpoint.path == handler.endpoint.path:
-            raise refuse(handler.name, f"handler {one.name!r} has the path {one.endpoint.path} too: choose another")
+            raise refuse(handler.name, f"handler {one.name!r} has the path {one.endpoint.path} already: choose another")
     for one in (handler, *known.values()):
         if one.formerly in {handler.name, *known}:
             raise refuse(one.name, f"formerly={one.formerly!r}, but a handler of that name is still declared")
@@ -162,7 +162,7 @@ def _check_limits(handler: Handler) -> None:
         if getattr(handler, option) <= 0:
             raise refuse(handler.name, f"{option}= must be more than 0, not {getattr(handler, option)}")
     if handler.fold and handler.transactional and handler.is_table:
-        raise refuse(handler.name, "fold= is for external handlers; a transactional one is given the whole batch")
+        raise refuse(handler.name, "fold= is for external handlers; a transactional one gets the whole batch")
     if handler.plans and not handler.fold:
         raise refuse(handler.name, "plans= is for level-triggered handlers: declare fold=True too")
 
@@ -181,13 +181,13 @@ def _check_subscription(name: str, subscription: Subscription) -> None:
     if not re.fullmatch(r"[^.]+\.[^.]+", subscription.topic):
         raise refuse(name, f"topic {subscription.topic!r} must be written schema.table")
     if unknown := set(subscription.ops) - set(CHANGES):
-        raise refuse(name, f"ops= has {sorted(unknown)}; known are {list(CHANGES)}")
+        raise refuse(name, f"ops= has {sorted(unknown)}; known: {list(CHANGES)}")
     if not subscription.ops:
-        raise refuse(name, f"ops= is empty; known are {list(CHANGES)}")
+        raise refuse(name, f"ops= is empty; known: {list(CHANGES)}")
     if subscription.watch is not None and not subscription.watch:
         raise refuse(name, "watch= is empty; leave it out to watch every column")
     if both := set(subscription.watch or ()) & set(subscription.exclude):
-        raise refuse(name, f"columns {sorted(both)} stand in both watch= and exclude=")
+        raise refuse(name, f"columns {sorted(both)} are in both watch= and exclude=")
 
 
 def _check_active(handler: Handler) -> None:
@@ -199,11 +199,11 @@ def _check_active(handler: Handler) -> None:
     if handler.transactional or not handler.brake:
         raise refuse(handler.name, "active= is for the brake, which is only for external handlers, without brake=False")
     if "update" not in subscription.ops:
-        raise refuse(handler.name, f"active={active!r} is told by updates, which are not in ops=")
+        raise refuse(handler.name, f"active={active!r} needs updates, which are not in ops=")
     if subscription.watch is not None and active not in subscription.watch:
         raise refuse(handler.name, f"active={active!r} is not in watch=: its change would make no event")
     if active in subscription.exclude:
-        raise refuse(handler.name, f"active={active!r} stands in exclude=: it would not enter the log")
+        raise refuse(handler.name, f"active={active!r} is in exclude=: it would not enter the log")
 
 
 def subscribe(
@@ -214,12 +214,12 @@ def subscribe(
     ops: Iterable[str],
     active: str | None = None,
 ) -> Subscription:
-    """What the handler of that name hears of. Raises DeclarationError for a name where a tuple is meant, or reverse."""
+    """The subscription of that handler. Raises DeclarationError for a name where a tuple is meant, or the reverse."""
     for option, value in (("watch", watch), ("exclude", exclude), ("ops", ops)):
         if isinstance(value, str):
             raise refuse(name, f'{option}= is a tuple of names: write ("{value}",)')
     if active is not None and not isinstance(active, str):
         raise refuse(name, 'active= is the name of one column: write active="is_active"')
     if topic.startswith(SOURCES):
-        raise refuse(name, f"topic {topic!r} is no table: declare a schedule with @every, a request with @endpoint")
+        raise refuse(name, f"topic {topic!r} is not a table: declare a schedule with @every, a request with @endpoint")
     return Subscription(topic, tuple(ops), None if watch is None else tuple(watch), tuple(exclude), active)

@@ -1,7 +1,7 @@
-"""Drift: what a system says of where source and destination disagree. Run by `operate.reconcile`.
+"""Drift: how a system reports where source and destination disagree. Run by `operate.reconcile`.
 
 A system declares one async generator that compares everything, and one function that looks at a single key; neither
-writes anything. Drift is mended by the system's own handler: its key is sent through the log, as a snapshot event.
+writes anything. Drift is fixed by the system's own handler: its key is sent through the log, as a snapshot event.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Drift:
 
     kind      what is wrong, from the system's own list
     key       the row's key, also of a row that is gone; None where the outside thing does not say
-    object    what is meant outside, such as a product's id; None where there is nothing
+    object    the object outside, such as a product's id; None where there is none
     changed   field → (as it is outside, as it should be)
     text      what a person should know or do, where the fields do not say it
-    mendable  whether the handler mends it when it is given the key; otherwise a person must
-    known     what the handler is to be told of a row that is gone, as the last known values of its columns
+    mendable  whether the handler fixes it when it gets the key; otherwise a person must
+    known     for a row that is gone, the last known values of its columns, passed to the handler
     """
 
     kind: str
@@ -52,7 +52,7 @@ Look = Callable[[str, "Context"], Awaitable[Standing]]
 
 @dataclass(frozen=True)
 class Reconciler:
-    """A declared reconciliation: the name of the handler that mends, how all drift is found, how one key is looked at.
+    """A declared reconciliation: the handler that fixes drift, how all drift is found, how one key is looked at.
 
     Both functions are given a Context of that handler's name, to read with.
     """

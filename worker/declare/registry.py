@@ -1,4 +1,4 @@
-"""Declarations: where everything begins. What handlers there are, and what each wants to hear of.
+"""Declarations, where everything begins: which handlers there are, and what each subscribes to.
 
 `@on(...)` and `@every(...)` only record; nothing touches a database here. `triggers` compiles the subscriptions,
 `consumer` runs the handlers, `ticker` the schedules, `app` opens the resources and asks the readiness checks.
@@ -69,7 +69,7 @@ class Registry(Extensions):
         fold      level-triggered: only a key's newest event counts, and it replaces a parked older one
         transactional  called with (changes, ctx) and the batch's transaction, instead of (change, ctx)
         formerly  the name it had before, whose cursor it takes over; plans: it asks `ctx.planning`, see `Context`
-        active    a column whose turning false or null counts as a delete for the brake; brake=False: it has none
+        active    a column whose change to false or null counts as a delete for the brake; brake=False: it has none
         """
         require_table(topic)
         limits: dict[str, Any] = {"concurrency": concurrency, "shards": shards, "batch": batch}
@@ -143,7 +143,7 @@ class Registry(Extensions):
         body   the pydantic model of what is POSTed, as JSON (default: nothing)
         read   an `async def` of (query: SomeModel, database) that answers GET; without it GET says how to POST
         wait   seconds until a POST is answered 202, with where to ask for the outcome
-        alone  refuse a POST while another run is under way
+        alone  refuse a POST while another run is in progress
         rate   requests a minute
         The other options are those of `on`. Raises DeclarationError.
         """
@@ -164,7 +164,7 @@ class Registry(Extensions):
     def reconciler(self, name: str, *, handler: str, look: Look) -> Callable[[Find], Find]:
         """Declare the decorated async generator as `hearken reconcile NAME`.
 
-        handler  the name of the handler that mends a key that it is given
+        handler  the name of the handler that fixes a key it is given
         look     the function for a single key, which `hearken explain` shows
         Raises DeclarationError for a name that is taken.
         """

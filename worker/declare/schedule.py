@@ -11,7 +11,7 @@ from worker.declare.cron import CatchUp, Schedule
 from worker.declare.handler import Handler, Subscription, refuse
 from worker.errors import DeclarationError
 
-# A leap year's day: from here on, every time that cron can name comes within the fifty years that are looked at.
+# In a leap year: from here on, every time that cron can name comes within the fifty years that are searched.
 START = datetime(2024, 2, 29, tzinfo=UTC)
 
 
@@ -23,7 +23,7 @@ def tick_topic(name: str) -> str:
 def scheduled(
     function: Callable[..., Awaitable[Any]], name: str | None, cron: str, tz: str, catch_up: CatchUp, **options: Any
 ) -> Handler:
-    """The handler of the ticks of a schedule; `options` are more of a Handler's. Raises DeclarationError.
+    """The handler of the ticks of a schedule; `options` are other fields of Handler. Raises DeclarationError.
 
     Ticks have the schedule's name as their key, so they come in order; unless all are wanted, they fold.
     """
@@ -46,9 +46,9 @@ def _check(handler: str, schedule: Schedule) -> None:
                 handler, f'{option} must be text, not {value!r}: write @every("0 2 * * *", tz="Europe/Berlin")'
             )
     if not re.fullmatch(r"[\w.:-]{1,100}", schedule.name):
-        raise refuse(handler, f"name={schedule.name!r} must be of letters, digits, and _ . : - (at most 100)")
+        raise refuse(handler, f"name={schedule.name!r} may only contain letters, digits and _ . : - (at most 100)")
     if schedule.catch_up not in get_args(CatchUp):
-        raise refuse(handler, f"catch_up={schedule.catch_up!r} is unknown; known are {list(get_args(CatchUp))}")
+        raise refuse(handler, f"catch_up={schedule.catch_up!r} is unknown; known: {list(get_args(CatchUp))}")
     try:
         schedule.next(START)
     except DeclarationError as error:

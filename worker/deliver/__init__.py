@@ -1,1 +1,1 @@
-"""Delivery: claim a cursor, read a batch, call the handler, settle what became of each event."""
+"""Delivery: claim a cursor, read a batch, call the handler, settle the outcome of each event."""

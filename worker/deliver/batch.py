@@ -39,7 +39,7 @@ GONE = Park("the event is no longer in the log: skip it, and backfill its key")
 
 @dataclass(frozen=True)
 class Done:
-    """What a batch came to: how many events it had (0: there was nothing to do), and whether there may be more.
+    """The result of a batch: how many events it had (0: there was nothing to do), and whether there may be more.
 
     braked  what the brake has seen, when it has stopped the handler
     report  what is to be counted and logged once it is committed
@@ -107,7 +107,7 @@ class BatchRunner:
             return Done(0, more=False, braked=seen)
         changes = fold(batch.changes) if self._handler.fold else batch.changes
         behind = await self._behind_parked(connection, changes) if claim.has_parked and changes else []
-        # Behind a parked event of its key an event is held; for a level-triggered handler it takes that one's place.
+        # An event behind a parked one of its key is held; for a level-triggered handler it takes that one's place.
         held = [] if self._handler.fold else [Parking(change, "held", 0) for change in behind]
         waiting = {p.change.id for p in held}
         report = await self._deliver(connection, [change for change in changes if change.id not in waiting])
@@ -136,7 +136,7 @@ class BatchRunner:
         return Report(deliveries, settlement)
 
     async def _settle_runs(self, connection: Connection, report: Report) -> None:
-        """Of ticks and requests it is kept what became of them."""
+        """Record the outcomes of ticks and requests."""
         if not self._handler.is_table:
             await runs.settle_runs(connection, run_ends(report.deliveries, report.settlement), fold=self._handler.fold)
 

@@ -1,8 +1,8 @@
 """The brake: looks at a window before its first batch is delivered, and stops a handler that would take too much away.
 
-Half a catalogue deleted or switched off at once is a mistake more often than a wish, and what an external handler does
-about it cannot be rolled back. A window that is read whole is counted in memory, and nearly always holds too few to
-matter; any other costs one query more. The whole window of the topic is judged, not only the shard's part of it.
+Half a catalogue deleted or switched off at once is more often a mistake than intended, and what an external handler
+does about it cannot be rolled back. A window that is read whole is counted in memory, and nearly always holds too few
+to matter; any other costs one query more. The whole window of the topic is judged, not only the shard's part of it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from worker.log.reader import WANTED, Batch, parameters
 SMALL_TABLE = 20
 FEWEST = SMALL_TABLE // 2 + 1
 
-# The window's events that the handler asked for, by the index; the grave ones are told apart by their operation first,
-# because to look into the rows of a large window is dear.
+# The window's events that the handler asked for, by the index; those that matter are picked by their operation first,
+# because looking into the rows of a large window is expensive.
 EVENTS: LiteralString = """
 from unnest(%(topics)s::text[]) t (topic) cross join lateral (
     select * from hearken.events e
@@ -36,8 +36,8 @@ from unnest(%(topics)s::text[]) t (topic) cross join lateral (
 """
 ASKED_FOR: LiteralString = " order by e.id) e where " + WANTED
 OF_KIND: LiteralString = " and e.op = any(%(kinds)s::text[]) "
-# A snapshot without a row is one that a reconciliation has found missing. A replay is a person's wish already: whom it
-# concerns was asked for and counted (`hearken rebase` repeats events too, but those are new to their handler). What a
+# A snapshot without a row is one that a reconciliation has found missing. A replay was asked for by a person: whom it
+# concerns was shown and counted (`hearken rebase` repeats events too, but those are new to their handler). What a
 # person has let pass is not judged again.
 GRAVE: LiteralString = """
     (op in ('delete', 'truncate') or (op = 'snapshot' and new is null)
@@ -124,7 +124,7 @@ class Seen:
 
 
 async def judge_window(connection: AsyncConnection[Any], handler: Handler, batch: Batch, most: int) -> Seen | None:
-    """What the window that this batch opens holds too much of; None when the handler may go on.
+    """What the window that this batch opens would take too much of; None when the handler may go on.
 
     Raises NotAllowed when the role may not count the table's rows.
     """
@@ -140,7 +140,7 @@ async def judge_window(connection: AsyncConnection[Any], handler: Handler, batch
 
 
 async def stop_handler(connection: AsyncConnection[Any], handler: str, batch: Batch, seen: Seen) -> None:
-    """Stop the handler before it does anything about the window that the batch opens."""
+    """Stop the handler before it delivers anything from the window that the batch opens."""
     assert batch.opened is not None  # noqa: S101  # only such a batch is judged
     about = {**asdict(seen), "handler": handler, "target": batch.opened.target, "reason": f"brake: {seen}"}
     await connection.execute(STOP, about)
@@ -189,7 +189,7 @@ async def _too_much(connection: AsyncConnection[Any], handler: Handler, seen: Se
         return seen
     if seen.gone < FEWEST:
         return None
-    enough = 2 * seen.gone - seen.deleted  # with so many left, no more than half are gone
+    enough = 2 * seen.gone - seen.deleted  # with this many left, at most half are gone
     left = await _rows(connection, handler.topic, enough)
     before = left + seen.deleted
     return replace(seen, of_rows=before) if left < enough and before >= SMALL_TABLE else None

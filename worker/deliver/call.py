@@ -17,9 +17,9 @@ from worker.outcomes import Outcome, Park, Retry
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of one event: `outcome` None is success. Without `attempted` it was never started.
+    """The outcome of one event: `outcome` None is success. Without `attempted` it was never started.
 
-    started_at is in seconds of the Unix epoch; result is JSON, of a run alone.
+    started_at is in seconds of the Unix epoch; result is JSON, kept for runs only.
     """
 
     change: Change
@@ -51,7 +51,7 @@ async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attem
         return Attempt(outcome)
     except TimeoutError as error:
         if limit.expired():
-            return Attempt(Retry(f"no end within {handler.timeout:g} s"))
+            return Attempt(Retry(f"no result within {handler.timeout:g} s"))
         return _failure(error)
     except BaseException as error:
         task = asyncio.current_task()
@@ -74,7 +74,7 @@ def _returned(handler: Handler, result: Any) -> Attempt:
     try:
         return Attempt(result=to_json(result).decode())
     except PydanticSerializationError:
-        return Attempt(Park(f"returned a {type(result).__name__}, which is no JSON"))
+        return Attempt(Park(f"returned a {type(result).__name__}, which is not JSON"))
 
 
 def delivered(change: Change, ended: Attempt, started_at: float) -> Delivery:

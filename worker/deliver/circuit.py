@@ -1,4 +1,4 @@
-"""Whether a handler's destination serves us: stops a handler that would only burn attempts, and probes for the end."""
+"""A handler's circuit breaker: pauses it while its destination is down, so no attempts are used up, and probes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_PAUSE = 60.0
 class Circuit:
     """Opens after THRESHOLD `Unavailable` in a row (at once on alarm); times are in seconds, on the monotonic clock.
 
-    While it is open nothing is claimed until the probe is due; then one event is tried, and its fate decides.
+    While it is open nothing is claimed until the probe is due; then one event is tried, and its outcome decides.
     """
 
     failures: int = 0

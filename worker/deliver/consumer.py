@@ -32,11 +32,11 @@ logger = structlog.get_logger("consumer")
 # Seconds to wait before asking again for a cursor that another worker has, or that is paused.
 ELSEWHERE = 0.5
 PAUSED = 2.0
-# A woken consumer keeps its bell up for so many seconds, since it often is back before: that saves taking it down and
-# putting it up again.
+# A woken consumer keeps its bell up for this many seconds, since it often sleeps again by then: that saves taking it
+# down and putting it up again.
 DOZE = 0.003
-# Who sleeps for less than RESTLESS may have busy writers, who should not have to notify each time: it looks again after
-# LINGER instead of sleeping, for as long as it finds BUSY events or more.
+# A sleep shorter than RESTLESS hints at busy writers, who should not have to notify each time: the consumer then looks
+# again after LINGER instead of sleeping, for as long as it finds BUSY events or more.
 RESTLESS = 0.001
 LINGER = 0.005
 BUSY = 5
@@ -64,19 +64,19 @@ class Consumer:
         self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self.progress, self._shutdown)
 
     def stop(self) -> None:
-        """Claim nothing more; what runs may end."""
+        """Claim no more work; let running deliveries finish."""
         self._shutdown.begin()
         self._stop.set()
         self._bell.set()
 
     def cancel(self) -> None:
-        """End what still runs: events of an external handler go back, a transactional batch is rolled back."""
+        """Cancel what still runs: events of an external handler go back, a transactional batch is rolled back."""
         self._shutdown.cancel()
         if self.handler.transactional and self._task is not None:
             self._task.cancel()
 
     async def run(self) -> None:
-        """Turn until stopped. Whatever goes wrong is waited out: the worker outlives its database."""
+        """Loop until stopped. Errors are logged and retried: the worker outlives its database."""
         self._task = asyncio.current_task()
         retrying = AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.1, max=5),
@@ -103,7 +103,7 @@ class Consumer:
         return await self._sleep()
 
     async def turn(self) -> Turn:
-        """Do one batch, if there is one and nobody else has the cursor. Raises what goes wrong, all rolled back."""
+        """Do one batch, if there is one and nobody else has the cursor. Raises any error, with all rolled back."""
         async with self._services.database.batch() as connection:
             claim = await cursors.claim(connection, self.handler.name, self.shard)
             if claim is None:
@@ -126,7 +126,7 @@ class Consumer:
         return Turn.CAUGHT_UP if done.events else Turn.IDLE
 
     async def _sleep(self) -> None:
-        """Wait for a commit, and go on with what it brings for as long as that takes no time."""
+        """Wait for a commit, and deliver what it brings for as long as that takes no time."""
         self._bell.clear()
         async with self._doorbell.asleep([self.handler.topic], self._bell) as sleep:
             async with self._services.database.batches.connection() as connection:
@@ -138,12 +138,12 @@ class Consumer:
                 turn = await self.turn()
                 leaving.cancel()
                 self.progress.moved(turn)
-                # What another worker has put aside is due at a time, of which no bell tells: look again.
+                # What another worker has parked becomes due without a bell: look again.
                 if turn not in (Turn.CAUGHT_UP, Turn.IDLE) or self._parked or not sleep.unbroken:
                     return
 
     async def _slept(self, patience: float) -> bool:
-        """Sleep so long, or until the bell rings; True when it was worth it."""
+        """Sleep this long, or until the bell rings; True when there may be work."""
         self._metrics.sleeps.inc()
         started = time.monotonic()
         woken = await self._nap(patience)
@@ -164,7 +164,7 @@ class Consumer:
         error = state.outcome.exception() if state.outcome is not None else None
         self.progress.trouble = None if error is None else error_line(error)
         logger.warning(
-            "batch rolled back, trying again",
+            "batch rolled back, retrying",
             handler=self.handler.name,
             shard=self.shard,
             tries=state.attempt_number,

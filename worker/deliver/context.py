@@ -41,7 +41,7 @@ class Services:
 
 
 class Context:
-    """One delivery's surroundings.
+    """What one delivery has to work with.
 
     handler      the handler's name
     services     what the process has: for the engine's own functions, such as `reconcile`
@@ -88,12 +88,12 @@ class Context:
     async def row(self, change: Change) -> Row | None:
         """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
 
-        Raises DeclarationError for what is no change of a row, such as a tick.
+        Raises DeclarationError for an event that is not about a row, such as a tick.
         """
         table = self.services.tables.get(change.topic)
         if table is None:
             raise DeclarationError(
-                f"handler {self.handler!r}: {change.topic} is no table, so this {change.op} has no row for ctx.row:"
+                f"handler {self.handler!r}: {change.topic} is not a table, so this {change.op} has no row for ctx.row:"
                 " what it says is in change.new"
             )
         if change.key is None:
@@ -116,15 +116,15 @@ class Context:
 
     @property
     def planning(self) -> bool:
-        """Whether this is a preview: a handler declared with `plans=True` then looks as ever, and instead of writing
+        """Whether this is a preview: a handler declared with `plans=True` then reads as usual, and instead of writing
         anything calls `plan` with what it would do outside.
         """
         return self._plan is not None
 
     def plan(self, action: str, effects: Iterable[Planned]) -> None:
-        """Say what would be done outside, in a word ("create", "archive") and write by write."""
+        """Record what would be done outside, in a word ("create", "archive") and write by write."""
         if self._plan is None:
-            raise DeclarationError(f"handler {self.handler!r} calls ctx.plan() where ctx.planning is false")
+            raise DeclarationError(f"handler {self.handler!r} calls ctx.plan() outside a preview: check ctx.planning")
         self._plan.action = action
         self._plan.effects.extend(effects)
 
@@ -133,11 +133,11 @@ class Context:
     ) -> AbstractAsyncContextManager[effects.Effect]:
         """Record one write to an outside system; see `effects`. Raises DeclarationError in a preview."""
         if self._plan is not None:
-            raise DeclarationError(f"handler {self.handler!r} begins {step!r} in a preview: ask ctx.planning before")
+            raise DeclarationError(f"handler {self.handler!r} begins {step!r} in a preview: check ctx.planning first")
         return effects.record_effect(self.services.database, self.handler, change, step, params, self._claim)
 
     async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
-        """Say how far the run of a tick or request is, for whoever watches; kept at most twice a second."""
+        """Report how far the run of a tick or request is, for whoever watches; stored at most twice a second."""
         now = time.monotonic()
         if now - self._told_at.get(change.id, 0.0) >= PROGRESS_EVERY or done == total:
             self._told_at[change.id] = now
@@ -145,7 +145,7 @@ class Context:
 
 
 def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
-    """What reads the row of that key."""
+    """The query that reads the row of that key."""
     values = table.split_key(key)
     conditions = sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in table.key)
     return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions), values

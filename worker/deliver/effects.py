@@ -1,4 +1,4 @@
-"""The ledger of writes to outside systems: what `hearken explain` tells, and where idempotency keys come from.
+"""The ledger of writes to outside systems: what `hearken explain` shows, and where idempotency keys come from.
 
 A row is written before the call and completed after it. One that was never completed says: the worker died, or no
 answer came. The same key is used again then, and the destination answers what it answered before.
@@ -19,7 +19,7 @@ from worker.change import Change
 from worker.postgres.database import Connection, Database
 
 STILL_OURS: LiteralString = "select 1"
-# An effect that ended, well or badly, will not be asked for again under its key: a later one with the same
+# The key of an effect that has ended, well or badly, is never used again: a later effect with the same
 # parameters (a price that went up and down again) must not get the remembered answer.
 START: LiteralString = """
 insert into hearken.effects (event_id, handler, topic, key, step, base, generation)
@@ -76,7 +76,7 @@ async def record_effect(
 ) -> AsyncIterator[Effect]:
     """Record one effect around the call that makes it.
 
-    claim  the batch's connection: with it its claim on the cursor would be gone, and what was read may be out of date
+    claim  the batch's connection: if it is lost, so is its claim on the cursor, and what was read may be out of date
     Raises psycopg.OperationalError when it is gone, before anything is written outside.
     """
     if claim is not None:

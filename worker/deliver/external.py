@@ -1,6 +1,6 @@
 """Delivering a batch to an external handler: keys side by side, the events of one key in order.
 
-`batch` consumes what ends here, as it ends, and settles it.
+`batch` consumes each delivery as it ends, and settles it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ExternalDelivery:
         self._something_ended = asyncio.Event()
 
     def stop(self) -> None:
-        """Start nothing more; what runs may end."""
+        """Start nothing more; let running deliveries finish."""
         self._stopped = True
 
     async def __aiter__(self) -> AsyncIterator[list[Delivery]]:

@@ -1,4 +1,4 @@
-"""Events put aside: `due` again at a time, `held` behind an earlier one of their key, or `dead` until a person looks.
+"""Parked events: `due` again at a time, `held` behind an earlier one of their key, or `dead` until a person looks.
 
 Written in the batch's own transaction, so an event is either before its cursor or in here, never nowhere.
 """
@@ -18,7 +18,7 @@ from worker.log.reader import to_change
 
 # A handler may have very many parked, after a day without its destination, and a session may have made its plan when
 # there were none. So the rows of a key are found by `slot`, its hash (keys may be null, and `is not distinct from` uses
-# no index), one key or event at a time, and then written by their place: that leaves one way only to go.
+# no index), one key or event at a time, and then written by their place: that leaves the planner one way only.
 
 # The due ones, each with those held behind it, so that a key catches up in one go.
 DUE: LiteralString = """
@@ -90,7 +90,7 @@ update hearken.parked set state = 'due', due_at = now() where ctid = any(array(
 
 @dataclass(frozen=True)
 class Parking:
-    """One event to put aside. `delay` is in seconds; `attempt` counts the failed ones so far."""
+    """One event to park. `delay` is in seconds; `attempt` counts the failed ones so far."""
 
     change: Change
     state: str
@@ -136,13 +136,13 @@ async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequenc
 
 
 async def unpark(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> None:
-    """Take delivered events out, and let the next of their keys come."""
+    """Remove delivered events, and make the next of their keys due."""
     await connection.execute(REMOVE, {"handler": handler, "event_id": [change.id for change in changes]})
     await connection.execute(PROMOTE, {"handler": handler, **_columns({change.identity for change in changes})})
 
 
 async def supersede(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> int:
-    """Drop what is parked of these changes' keys and is older than they are; returns how many."""
+    """Drop parked events that are older than these changes of the same keys; returns how many."""
     dropped = await connection.execute(
         SUPERSEDE,
         {

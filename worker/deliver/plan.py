@@ -1,4 +1,4 @@
-"""What a handler would do outside, said instead of done: filled through `Context.plan`, read by `preview`."""
+"""What a handler would do outside, described instead of done: filled through `Context.plan`, read by `preview`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a consumer gets on: written by it and by its batches, read by `observe`."""
+"""The progress of a consumer: written by it and by its batches, read by `observe`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Turn(Enum):
-    """What one turn of the loop came to."""
+    """The result of one turn of the loop."""
 
     WORKED = "worked"  # and there may be more
     CAUGHT_UP = "caught up"  # did something, and has seen nothing more
@@ -20,7 +20,7 @@ class Turn(Enum):
 
 @dataclass
 class ConsumerProgress:
-    """What health asks of a consumer. `trouble` is the last one not yet overcome; times are monotonic seconds.
+    """What health asks of a consumer. `trouble` is the last error not yet overcome; times are monotonic seconds.
 
     `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
     """
@@ -31,7 +31,7 @@ class ConsumerProgress:
     next: asyncio.Event = field(default_factory=asyncio.Event)
 
     def working(self) -> None:
-        """A batch begins, or a delivery of it ended; in trouble that says nothing, it may be rolled back again."""
+        """A batch begins, or a delivery of it ended; in trouble that proves nothing, it may be rolled back again."""
         self.turn = Turn.WORKED
         if self.trouble is None:
             self.moved_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a batch came to, told to metrics and the log. Once it is committed: before, it may yet be rolled back."""
+"""Reports a batch to metrics and the log, once it is committed: before that, it may still be rolled back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = structlog.get_logger("batch")
 
 @dataclass
 class Report:
-    """One batch. `held` counts events that were never delivered, for they wait behind a parked one of their key."""
+    """One batch. `held` counts events that were not delivered because they wait behind a parked one of their key."""
 
     deliveries: Sequence[Delivery]
     settlement: Settlement
@@ -28,7 +28,7 @@ class Report:
 
 
 def report_batch(report: Report, handler: Handler, metrics: HandlerMetrics) -> None:
-    """Count everything, and write a line for each event that did not simply succeed."""
+    """Count everything, and log a line for each event that did not succeed."""
     _count(report, metrics)
     for delivery in report.settlement.skipped:
         logger.info("skipped", **_about(handler, delivery.change), reason=str(delivery.outcome))
@@ -38,16 +38,16 @@ def report_batch(report: Report, handler: Handler, metrics: HandlerMetrics) -> N
 
 
 def report_braked(handler: Handler, seen: Seen) -> None:
-    """Say that the brake has stopped the handler, and what a person can do."""
+    """Log that the brake has stopped the handler, and what a person can do."""
     logger.error(
-        "braked, with nothing done",
+        "handler braked before delivering anything",
         handler=handler.name,
         reason=str(seen),
         deleted=seen.deleted,
         archived=seen.archived,
         truncated=seen.truncated,
         of_rows=seen.of_rows,
-        then=f"set the rows right if they are wrong, then: hearken resume {handler.name} --confirm",
+        then=f"fix the rows if they are wrong, then: hearken resume {handler.name} --confirm",
     )
 
 

@@ -1,4 +1,4 @@
-"""What becomes of ticks and requests, kept in hearken.runs: beside `batch`, which settles a batch in its transaction.
+"""Outcomes of ticks and requests, kept in hearken.runs: beside `batch`, which settles a batch in its transaction.
 
 A run begins on a connection of its own, since its batch commits only when it is over, and somebody may be watching.
 """
@@ -61,7 +61,7 @@ select * from hearken.runs where %(topic)s::text is null or topic = %(topic)s or
 
 @dataclass(frozen=True)
 class Run:
-    """One row of hearken.runs. Times are UTC; `ended_at` is None while something is still to come of it."""
+    """One row of hearken.runs. Times are UTC; `ended_at` is None while it has not ended."""
 
     event_id: int
     topic: str
@@ -80,7 +80,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """What one delivery of a run came to. started_at is in seconds of the Unix epoch, 0 when it did not start."""
+    """The outcome of one delivery of a run. started_at is in seconds of the Unix epoch, 0 when it did not start."""
 
     change: Change
     state: str
@@ -90,20 +90,20 @@ class RunEnd:
 
 
 async def begin_run(database: Database, change: Change) -> None:
-    """Say that the run of this event is under way."""
+    """Record that the run of this event has started."""
     row = {"event_id": change.id, "topic": change.topic, "source": _source(change), "attempt": change.attempt}
     async with database.connection() as connection:
         await connection.execute(BEGIN, row)
 
 
 async def tell_progress(database: Database, event_id: int, progress: dict[str, Any]) -> None:
-    """Keep what the handler says of how far it is."""
+    """Store the progress that the handler reports."""
     async with database.connection() as connection:
         await connection.execute(PROGRESS, (json.dumps(progress), event_id))
 
 
 async def settle_runs(connection: AsyncConnection[Any], ends: Sequence[RunEnd], *, fold: bool) -> None:
-    """Write down what became of the runs of a batch, in its transaction."""
+    """Record the outcomes of a batch's runs, in its transaction."""
     if not ends:
         return
     await connection.execute(
@@ -130,7 +130,7 @@ async def decide(
     state: Literal["waiting", "skipped"],
     reason: str | None = None,
 ) -> None:
-    """Write down what a person has decided about dead events: those that are runs are to be tried again, or over."""
+    """Record what a person has decided about dead events that are runs: they wait for another try, or are skipped."""
     await connection.execute(DECIDE, {"event_ids": list(event_ids), "state": state, "reason": reason})
 
 

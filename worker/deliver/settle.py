@@ -1,4 +1,4 @@
-"""From what became of each event to what is written: parked, held, superseded, dead, or nothing.
+"""From the outcome of each event to what is written: parked, held, superseded, dead, or nothing.
 
 Pure, so that the rules can be read and tested in one place; `consumer` carries them out in the batch's transaction.
 """
@@ -21,14 +21,14 @@ LONGEST_DELAY = 3600.0
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after so many failed attempts: doubling from two, up to an hour, ± a quarter."""
+    """Seconds to wait after this many failed attempts: doubling from two, up to an hour, ± a quarter."""
     delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1))
     return delay * random.uniform(0.75, 1.25)  # noqa: S311  # jitter, not a secret
 
 
 @dataclass
 class Settlement:
-    """What a batch leaves to write: `delivered` are done with, `parkings` are put aside."""
+    """What a batch leaves to write: `delivered` are done with, `parkings` are parked."""
 
     delivered: list[Change] = field(default_factory=list)
     skipped: list[Delivery] = field(default_factory=list)
@@ -84,7 +84,7 @@ def _failed(handler: Handler, delivery: Delivery, outcome: Outcome, failures: in
 
 
 def run_ends(deliveries: Iterable[Delivery], settlement: Settlement) -> list[RunEnd]:
-    """What became of each run of a batch, for hearken.runs."""
+    """The outcome of each run of a batch, for hearken.runs."""
     parked = {parking.change.id: parking.state for parking in settlement.parkings}
     return [
         RunEnd(

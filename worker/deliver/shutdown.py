@@ -1,4 +1,4 @@
-"""How a consumer is told to end: first to start nothing more, then to cancel what still runs."""
+"""How a consumer is shut down: first it starts nothing more, then it cancels what still runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Shutdown:
         self._on_cancel: set[Callable[[], None]] = set()
 
     def begin(self) -> None:
-        """Start nothing more; what runs may end."""
+        """Start nothing more; let running deliveries finish."""
         self.begun = True
 
     def cancel(self) -> None:

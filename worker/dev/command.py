@@ -22,13 +22,13 @@ from worker.settings import HandlersSetting
 
 
 @click.command(short_help="Run everything on this machine, Postgres included.")
-@click.option("--demo", is_flag=True, help="Play what happens when a row changes, verify it, and end.")
+@click.option("--demo", is_flag=True, help="Show what happens when a row changes, verify it, and exit.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".hearken"),
     show_default=True,
-    help="The folder that keeps the database and what stands in for outside systems. A demo keeps nothing.",
+    help="Folder for the database and the state of the stand-ins. A demo keeps nothing.",
 )
 def dev(*, demo: bool, data: Path) -> None:
     """Run a worker until Ctrl-C, with its own Postgres and a local stand-in for each outside system.
@@ -37,7 +37,7 @@ def dev(*, demo: bool, data: Path) -> None:
     use that system instead of its stand-in.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may not know every sign
+        sys.stdout.reconfigure(errors="replace")  # a terminal may not support every character
     registry = load_handlers()
     load_parts(HandlersSetting().modules)
     try:
@@ -65,7 +65,7 @@ async def _develop(registry: Registry, data: Path) -> None:
 
 
 async def _introduce(world: Running) -> None:
-    """Say what is there and how to get at it, once the worker is at work."""
+    """Print what is there and how to reach it, once the worker is ready."""
     await world.app.ready.wait()
     host, _ = world.app.settings.address
     _say("database", world.around.psql)
@@ -75,7 +75,7 @@ async def _introduce(world: Running) -> None:
     for variables in world.around.stand_ins.values():
         _say("", "local: " + " ".join(f"{name}={value}" for name, value in variables.items()))
     _say("handlers", ", ".join(sorted(world.app.registry.handlers)))
-    click.echo("Ready. Ctrl-C ends it.")
+    click.echo("Ready. Press Ctrl-C to stop.")
 
 
 def _say(label: str, text: str) -> None:
@@ -83,7 +83,7 @@ def _say(label: str, text: str) -> None:
 
 
 class _Ending:
-    """What a signal does: the first cancels the task that made this, which ends all in order; another one hurries."""
+    """What a signal does: the first cancels the task that made this, which shuts down in order; another one hurries."""
 
     def __init__(self) -> None:
         self.hurry: Callable[[], None] | None = None

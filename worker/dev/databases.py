@@ -46,8 +46,8 @@ async def beside(url: str) -> AsyncIterator[str]:
             await connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         except errors.InsufficientPrivilege:
             raise ConfigurationError(
-                "the role of DATABASE_URL may not create the database that a demo plays in: "
-                "give another role, or unset DATABASE_URL to play in the embedded Postgres"
+                "the role of DATABASE_URL may not create a database for the demo: "
+                "give another role, or unset DATABASE_URL to use the embedded Postgres"
             ) from None
         try:
             yield make_conninfo(url, dbname=name)
@@ -58,7 +58,7 @@ async def beside(url: str) -> AsyncIterator[str]:
 def psql_of_ours(url: str) -> str:
     """A line to paste into a shell for the embedded database: it has the password of a server that only we can reach.
 
-    Where no psql is installed, it is that of the embedded Postgres.
+    If no psql is installed, it uses that of the embedded Postgres.
     """
     program = "psql" if shutil.which("psql") else str(find_programs(16) / "psql")
     return shlex.join([program, url])

@@ -1,7 +1,7 @@
-"""The stage of a demo: what a play that is declared with `@demo` is given. `playing` opens it.
+"""The stage of a demo: passed to each play that is declared with `@demo`. `playing` opens it.
 
-A play runs statements as an application would, waits for the handlers, and verifies what came of it elsewhere; the
-stage tells each as it happens. Whatever is not as expected ends the demo with a DemoFailed.
+A play runs statements as an application would, waits for the handlers, and verifies the result elsewhere; the stage
+prints each step as it happens. Anything unexpected ends the demo with DemoFailed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ select id, at, topic, op, key, old::text as old_json, new::text as new_json
 from hearken.events where tx = pg_current_xact_id() order by id
 """
 CLOCK: LiteralString = "select clock_timestamp() as at"
-# A handler is done with an event when all its shards have passed it, and it is not put aside.
+# A handler is done with an event when all its shards have passed it, and it is not parked.
 STANDING: LiteralString = """
 select clock_timestamp() as at, seen.passed, aside.state, aside.why
 from (select bool_and(hearken.passed(e.tx, e.id, c.done, c.target, c.last_id))
@@ -58,10 +58,10 @@ class Commit:
 
 
 class Stage:
-    """What a play is given. Everything on it is told to the person who watches.
+    """What a play works with. It prints every step for the person who watches.
 
     stand_ins   names of the outside systems that a local server stands in for
-    connection  an application's, in autocommit, for what need not be told
+    connection  an application's, in autocommit, for statements that need not be printed
     """
 
     def __init__(self, app: App, stand_ins: frozenset[str], connection: Connection) -> None:
@@ -76,7 +76,7 @@ class Stage:
         return value
 
     def say(self, line: str = "") -> None:
-        """Tell something."""
+        """Print a line."""
         click.echo(line)
 
     async def run(self, statement: str) -> Commit:
@@ -93,7 +93,7 @@ class Stage:
         return commit
 
     async def delivered(self, commit: Commit, handler: str) -> None:
-        """Wait until a handler is done with what was captured, and tell what it did outside.
+        """Wait until a handler is done with what was captured, and print what it did outside.
 
         Raises DemoFailed when an event is dead.
         """
@@ -108,7 +108,7 @@ class Stage:
         self._tell("delivered", story.of_delivery(handler, events, done_at, commit.at))
 
     def expect(self, what: str, found: object, wanted: object) -> None:
-        """Tell that something was verified. Raises DemoFailed when what was found is not what is wanted."""
+        """Print that something was verified. Raises DemoFailed when it is not what is wanted."""
         if found != wanted:
             raise DemoFailed(f"{what} should be {wanted}, but is {found}")
         self._tell("verified", f"{what}: {found}")

@@ -20,8 +20,8 @@ from worker.errors import UsageError
 def claimed(path: Path) -> Iterator[Path]:
     """Make the folder when missing, and hold it; yields its absolute path.
 
-    A lock of the system's, so that kill -9 leaves none behind. Raises UsageError when another process has it, or when
-    nothing can be kept there.
+    A lock of the operating system, so that kill -9 leaves none behind. Raises UsageError when another process has it,
+    or when nothing can be written there.
     """
     path = path.absolute()
     try:
@@ -29,9 +29,7 @@ def claimed(path: Path) -> Iterator[Path]:
         (path / ".gitignore").write_text("*\n")
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise UsageError(
-            f"nothing can be kept in {path} ({error.strerror}): name another folder with --data"
-        ) from error
+        raise UsageError(f"cannot write to {path} ({error.strerror}): choose another folder with --data") from error
     try:
         _acquire(lock, path)
         yield path
@@ -45,7 +43,7 @@ def _acquire(lock: int, path: Path) -> None:
     except BlockingIOError:
         process = os.pread(lock, 20, 0).decode().strip() or "unknown"
         raise UsageError(
-            f"`hearken dev` is running already in {path} (process {process}): "
+            f"`hearken dev` is already running in {path} (process {process}): "
             "use that one, or stop it, or give this one another folder with --data"
         ) from None
     os.ftruncate(lock, 0)

@@ -38,7 +38,7 @@ def main(parent: int, uid: int, gid: int, command: list[str]) -> None:
         # After the change of user, which resets it. SIGINT is Postgres' fast shutdown.
         _call("prctl", PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit("the process that wanted this Postgres has ended")
+        sys.exit("the process that started this Postgres has ended")
     os.execv(command[0], command)  # noqa: S606
 
 

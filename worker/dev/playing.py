@@ -1,4 +1,4 @@
-"""`hearken dev --demo`: plays every declared demo, on a stage and in a place that are gone afterwards."""
+"""`hearken dev --demo`: plays every declared demo, in a database and folder that are removed afterwards."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ async def _within(seconds: float, what: str, waiting_for: Callable[[], str | Non
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise DemoFailed(f"{what} was not over within {seconds:g} s; it waited for {waiting_for()}") from None
+        raise DemoFailed(f"{what} did not finish within {seconds:g} s; it was waiting for {waiting_for()}") from None

@@ -33,7 +33,7 @@ class Running:
     work: asyncio.Task[None]
 
     async def meanwhile(self, doing: Awaitable[T]) -> T:
-        """The result of `doing`, unless the worker fails before: then raises why."""
+        """The result of `doing`, unless the worker fails first: then raises its error."""
         task = asyncio.ensure_future(doing)
         try:
             await asyncio.wait({task, self.work}, return_when=asyncio.FIRST_COMPLETED)
@@ -50,14 +50,14 @@ class Running:
         return [answer for answer in await self.app.health.answers() if answer.name in declared]
 
     def hurry(self) -> None:
-        """Give up what still runs; it is done again after the next start."""
+        """Cancel what still runs; it runs again after the next start."""
         for consumer in self.app.consumers:
             consumer.cancel()
 
 
 @asynccontextmanager
 async def running(registry: Registry, folder: Path, *, throwaway: bool) -> AsyncIterator[Running]:
-    """Bring the surroundings, migrate, and start a worker, which is stopped in the end; it may not be ready yet.
+    """Start the surroundings, migrate, and start a worker, which is stopped at the end; it may not be ready yet.
 
     Raises ConfigurationError, EmbeddedPostgresError, DatabaseError, psycopg.OperationalError.
     """

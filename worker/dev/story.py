@@ -1,4 +1,4 @@
-"""How a demo tells what happened: events and effects as lines of text. Pure; `demo` prints them."""
+"""How a demo prints what happened: events and effects as lines of text. Pure; `demo` prints them."""
 
 from __future__ import annotations
 

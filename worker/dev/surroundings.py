@@ -1,5 +1,5 @@
-"""What a worker finds around it in production, and `hearken dev` brings along: a database, and stand-ins for the
-outside systems. They are made known as they are there: by environment variables, which the settings are read from.
+"""What a worker finds around it in production and `hearken dev` starts itself: a database, and stand-ins for the
+outside systems. As in production, environment variables point to them, and the settings are read from these.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PARTS = ("stand_in", "demo")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is there. psql: a line to paste into a shell; stand_ins: the variables that lead to each, by its name."""
+    """What is there. psql: a line to paste into a shell; stand_ins: the variables that point to each, by its name."""
 
     psql: str
     stand_ins: dict[str, dict[str, str]]
@@ -41,9 +41,9 @@ def load_parts(modules: list[str]) -> None:
 
 @asynccontextmanager
 async def surroundings(registry: Registry, folder: Path, *, throwaway: bool) -> AsyncIterator[Surroundings]:
-    """Start what no environment variable leads to yet, with its data in `folder`; all of it is stopped in the end.
+    """Start what no environment variable points to, with its data in `folder`; all of it is stopped at the end.
 
-    throwaway: of a database that is given only the server is used.
+    throwaway: of a given database, only the server is used.
     Raises ConfigurationError, EmbeddedPostgresError.
     """
     needed = [stand_in for stand_in in registry.stand_ins if _is_needed(stand_in)]
@@ -63,7 +63,7 @@ async def surroundings(registry: Registry, folder: Path, *, throwaway: bool) -> 
 
 
 def _given_database(registry: Registry) -> str | None:
-    """What DATABASE_URL says. Raises ConfigurationError when it is no connection string."""
+    """What DATABASE_URL says. Raises ConfigurationError when it is not a connection string."""
     if not os.environ.get("DATABASE_URL"):
         return None
     settings = read_settings([Settings], known=[resource.settings for resource in registry.resources])[Settings]
@@ -77,7 +77,7 @@ def _is_needed(stand_in: StandIn) -> bool:
     if value and not value.startswith(stand_in.harmless):
         beginnings = " or ".join(f"{beginning}…" for beginning in stand_in.harmless)
         raise ConfigurationError(
-            f"{stand_in.unless} is not one for test data ({beginnings}), and `hearken dev` works on nothing else: "
-            f"give one that is, or unset it to use the local {stand_in.name}"
+            f"{stand_in.unless} is not for test data ({beginnings}), and `hearken dev` accepts nothing else: "
+            f"set one that is, or unset it to use the local {stand_in.name}"
         )
     return not value

@@ -25,7 +25,7 @@ async def check_canary(patient: Patient) -> list[Finding]:
     beats = await patient.rows(BEATS)
     silent = [beat for beat in beats if not beat["returned"] and beat["age"] > RETURN_WITHIN]
     if not beats:
-        return [fine("canary", "no worker is connected that has sent a beat yet")]
+        return [fine("canary", "no connected worker has sent a beat yet")]
     slowest = max((beat["took"] for beat in beats if beat["returned"]), default=0.0)
     problems = [
         f"the beat that {beat['worker']} sent {beat['age']:.0f} s ago did not come back: its /readyz says which part"

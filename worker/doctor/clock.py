@@ -19,7 +19,8 @@ async def check_clock(patient: Patient) -> list[Finding]:
     before = time.time()
     theirs = (await patient.row(NOW))["now"]
     difference = (before + time.time()) / 2 - theirs
-    text = f"this machine's is {abs(difference):.1f} s {'ahead of' if difference > 0 else 'behind'} the database's"
+    side = "ahead of" if difference > 0 else "behind"
+    text = f"this machine's clock is {abs(difference):.1f} s {side} the database's"
     if abs(difference) <= TOLERANCE:
         return [fine("clock", text)]
-    return [wrong("clock", f"{text}: ages and latencies are wrong by that much; let NTP set both")]
+    return [wrong("clock", f"{text}: ages and latencies are wrong by that much; synchronise both with NTP")]

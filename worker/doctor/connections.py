@@ -9,7 +9,7 @@ from worker.doctor.patient import Patient
 
 # Beside the pools: to listen, to look at the database, and, for a moment each hour, for the log's partitions.
 BESIDE = 3
-# Share of the server's connections from which on a deploy, or a burst of the application, may find none.
+# Share of the server's connections above which a deploy, or a burst of the application, may find none free.
 NEARLY_ALL = 0.9
 
 LIMITS: LiteralString = """
@@ -30,7 +30,7 @@ async def check_connections(patient: Patient) -> list[Finding]:
     has = await patient.row(LIMITS)
     per_worker = patient.settings.batches + patient.settings.connections + BESIDE
     needed = per_worker * max(1, has["workers"])
-    text = f"workers: {has['workers']}, of {per_worker} connections at most; {has['used']} of {has['most']} are in use"
+    text = f"workers: {has['workers']}, up to {per_worker} connections each; {has['used']} of {has['most']} are in use"
     return [judged("connections", text, _problems(has, needed))]
 
 
@@ -42,7 +42,7 @@ def _problems(has: dict[str, Any], needed: int) -> list[str]:
     if has["of_database"] >= 0:
         limits[f"database {has['database']} may have"] = has["of_database"]
     problems = [
-        f"workers need up to {needed}, but {whose} {limit}: raise that, or lower HEARKEN_BATCHES or HEARKEN_CONNECTIONS"
+        f"workers need up to {needed}, but {whose} {limit}: raise it, or lower HEARKEN_BATCHES or HEARKEN_CONNECTIONS"
         for whose, limit in limits.items()
         if limit < needed
     ]

@@ -1,4 +1,4 @@
-"""What the systems of handlers/ have to say: their own diagnoses, declared with `@diagnosis`."""
+"""What the systems of handlers/ check: their own diagnoses, declared with `@diagnosis`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from worker.telemetry.error_line import error_line
 
 # Seconds for one check: longer than it takes to give up connecting.
 CHECK_WITHIN = 15.0
-# After so many checks in a row for which the connection was lost, the database is away.
+# After this many checks in a row that lost the connection, the database is unreachable.
 LOSSES = 2
 SLOW = (errors.QueryCanceled, errors.LockNotAvailable)
 UNMIGRATED = (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction, errors.UndefinedColumn)
@@ -113,7 +113,7 @@ async def _of_systems(registry: Registry, database: Inspection | declared.NoData
 
 
 async def _of_database(patient: Patient) -> AsyncIterator[Finding]:
-    """All that is asked of the database; once it is away, only what is not known because of that."""
+    """Every check of the database; once it is unreachable, one line with the checks that could not be made."""
     reached = await run_check("database", partial(reach.check_reach, patient))
     for finding in reached:
         yield finding
@@ -130,7 +130,7 @@ async def _of_database(patient: Patient) -> AsyncIterator[Finding]:
             for finding in findings:
                 yield finding
     if skipped:
-        yield unknown("not looked at", f"{', '.join(skipped)}: the database is away")
+        yield unknown("not looked at", f"{', '.join(skipped)}: the database is unreachable")
 
 
 def _lost(patient: Patient) -> bool:
@@ -154,11 +154,11 @@ async def run_check(name: str, look: CheckFunction) -> list[Finding]:
 
 def _of_server(name: str, error: Error) -> Finding:
     if isinstance(error, errors.InsufficientPrivilege):
-        return unknown(name, f"the role may not look ({error_line(error)}): ask with the owner's role")
+        return unknown(name, f"the role may not read this ({error_line(error)}): run the doctor with the owner's role")
     if isinstance(error, UNMIGRATED):
         return unknown(name, f"not known before `hearken migrate` ({error_line(error)})")
     if isinstance(error, SLOW):
-        return unknown(name, f"not answered in time ({error_line(error)})")
+        return unknown(name, f"no answer in time ({error_line(error)})")
     if isinstance(error, OperationalError):
         return wrong(name, f"the database cannot be reached: {error_line(error)}")
     return unknown(name, f"the check failed: {error_line(error)}")

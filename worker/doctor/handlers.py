@@ -26,7 +26,7 @@ async def check_handlers(patient: Patient) -> list[Finding]:
         finding = judged(f"handler {name}", _summary(shards), list(_problems(name, shards, stalled_after)))
         if finding.state != "ok" or not of_engine(name):
             findings.append(finding)
-    return findings or [fine("handlers", "none is declared: HEARKEN_HANDLERS names the modules that declare them")]
+    return findings or [fine("handlers", "none is declared: set HEARKEN_HANDLERS to the modules that declare them")]
 
 
 def _summary(shards: list[HandlerStatus]) -> str:
@@ -39,19 +39,19 @@ def _summary(shards: list[HandlerStatus]) -> str:
 def _behind(shards: list[HandlerStatus]) -> str:
     behind = sum(shard.behind or 0 for shard in shards)
     oldest = max((shard.oldest or 0.0 for shard in shards), default=0.0)
-    return f"behind by {behind} events, the oldest of {span(oldest)} ago"
+    return f"behind by {behind} events, the oldest is {span(oldest)} old"
 
 
 def _problems(name: str, shards: list[HandlerStatus], stalled_after: float) -> Iterator[str]:
     if not all(shard.enrolled for shard in shards):
-        yield "is in the code and has no cursor: run `hearken migrate`"
+        yield "is in the code but has no cursor: run `hearken migrate`"
         return
     if not all(shard.declared for shard in shards):
-        yield f"is in the tables and not in the code: deploy it again, or run `hearken forget {name}`"
+        yield f"is in the database but not in the code: deploy it again, or run `hearken forget {name}`"
     if not all(shard.native for shard in shards):
         yield "its cursor is from another database (a restored dump?): run `hearken rebase`"
     if (seen := shards[0].braked) is not None:
-        yield f"the brake has stopped it ({seen}): mend the rows or not, then `hearken resume {name} --confirm`"
+        yield f"the brake has stopped it ({seen}): fix wrong rows, then `hearken resume {name} --confirm`"
     elif (reason := shards[0].paused) is not None:
         yield f"paused ({reason}): run `hearken resume {name}`"
     if dead := sum(shard.dead for shard in shards):
@@ -67,4 +67,4 @@ def _not_moving(shards: list[HandlerStatus], stalled_after: float) -> Iterator[s
         yield f"{_behind(shards)}, and no worker runs it: start one (`hearken run`)"
     elif late:
         who = ", ".join(sorted({name for shard in late for name in shard.who})) or "its worker"
-        yield f"not moving, {_behind(late)}: ask {who} why, at /readyz"
+        yield f"not moving, {_behind(late)}: see /readyz of {who}"

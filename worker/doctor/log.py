@@ -67,7 +67,7 @@ async def check_old_partitions(patient: Patient) -> list[Finding]:
 def _why_kept(old: list[Partition], waiting: list[str]) -> list[str]:
     if not old:
         return []
-    kept = f"{len(old)} are past their time, the oldest is of {old[0].day}"
+    kept = f"{len(old)} should have been dropped, the oldest is of {old[0].day}"
     if waiting:
-        return [f"{kept}: {', '.join(waiting)} is not done with it; see `hearken status`"]
+        return [f"{kept}: {', '.join(waiting)} still needs it; see `hearken status`"]
     return [f"{kept}: no worker has dropped it; make the workers' role a member of the owner of hearken.events"]

@@ -14,7 +14,7 @@ from worker.doorbell.listener import NOTIFY
 
 # Seconds in which ours must come back.
 NOTIFY_WITHIN = 2.0
-# Share of the queue from which on something is wrong: it is emptied whenever every listener has read it.
+# Share of the queue above which something is wrong: it is emptied whenever every listener has read it.
 # https://www.postgresql.org/docs/current/sql-notify.html
 FULL = 0.1
 
@@ -33,11 +33,11 @@ async def check_notifications(patient: Patient) -> list[Finding]:
         took = loop.time() - sent_at
         await connection.execute(sql.SQL("unlisten {}").format(sql.Identifier(channel)))
     if heard:
-        return [fine("notifications", f"one to ourselves came back in {took * 1000:.1f} ms")]
+        return [fine("notifications", f"a test notification came back in {took * 1000:.1f} ms")]
     return [
         wrong(
             "notifications",
-            "one to ourselves did not come back, so workers poll: DATABASE_URL seems to point to a pooler; give the"
+            "a test notification did not come back, so workers poll: DATABASE_URL seems to point to a pooler; use the"
             " server's own address, or the pooler's session mode",
         )
     ]
@@ -52,6 +52,6 @@ async def check_notification_queue(patient: Patient) -> list[Finding]:
     return [
         wrong(
             "notification queue",
-            f"{text}: a session that listens has a transaction open; end it (the oldest is under `transactions`)",
+            f"{text}: a listening session has an open transaction; end it (the oldest is under `transactions`)",
         )
     ]

@@ -21,7 +21,7 @@ async def check_reach(patient: Patient) -> list[Finding]:
     await patient.row(SERVER)
     milliseconds = (asyncio.get_running_loop().time() - asked_at) * 1000
     if server["read_only"]:
-        return [wrong("database", "takes no writes: take default_transaction_read_only off this role or database")]
+        return [wrong("database", "is read-only: reset default_transaction_read_only for this role or database")]
     return [
         fine("database", f"Postgres {server['version']} answers role {server['role']} in {milliseconds:.1f} ms"),
     ]

@@ -26,5 +26,5 @@ async def check_replication_role(patient: Patient) -> list[Finding]:
     if ours != "origin" and not problems:
         problems.append(f"this session has session_replication_role={ours}")
     if problems:
-        problems.append("changes made so are not captured; take the setting back (ALTER ROLE or DATABASE … RESET)")
+        problems.append("such changes are not captured; reset it (ALTER ROLE or DATABASE … RESET)")
     return [judged("session_replication_role", "origin, for every role", problems)]

@@ -12,7 +12,7 @@ MIGRATED: LiteralString = "select to_regnamespace('hearken') is not null as migr
 
 
 async def check_privileges(patient: Patient) -> list[Finding]:
-    """Raises NotAllowed with the GRANT statements that are wanting."""
+    """Raises NotAllowed with the GRANT statements that are missing."""
     if not (await patient.row(MIGRATED))["migrated"]:
         return [unknown("rights", "not known before `hearken migrate`")]
     async with patient.connection() as connection:

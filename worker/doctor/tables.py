@@ -27,7 +27,7 @@ where i.inhparent = to_regclass(%s) and not c.relispartition
 order by name
 """
 QUOTED: LiteralString = "select format('%%I.%%I', %s::text, %s::text) as name"
-ENABLED = {"D": "is disabled", "R": "is enabled for replication alone (ENABLE REPLICA)"}
+ENABLED = {"D": "is disabled", "R": "is enabled for replication only (ENABLE REPLICA)"}
 
 
 async def check_tables(patient: Patient) -> list[Finding]:
@@ -43,7 +43,7 @@ async def check_leftovers(patient: Patient) -> list[Finding]:
         installed = {trigger.topic for trigger in await trigger_status(connection, ())}
         heard = {topic for known in (await enrolled(connection)).values() for topic in known.topics}
     left = ", ".join(sorted(installed - wanted - heard))
-    problems = [f"{left}: captured for nobody, run `hearken migrate`"] if left else []
+    problems = [f"{left}: no handler needs it, run `hearken migrate`"] if left else []
     return [judged("triggers", "none is left over on other tables", problems)]
 
 
@@ -75,7 +75,7 @@ async def _of_children(patient: Patient, topic: str) -> list[str]:
     problems = []
     for child in await patient.rows(CHILDREN, (relation, relation)):
         if not child["partition"]:
-            problems.append(f"{child['name']} inherits from it: what is inserted there is not captured; watch it too")
+            problems.append(f"{child['name']} inherits from it: rows inserted there are not captured; watch it too")
         elif child["writers"]:
             problems.append(
                 f"{child['writers']} may write to its partition {child['name']} directly, which is not captured:"

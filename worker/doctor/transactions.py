@@ -8,7 +8,7 @@ from worker.doctor.finding import Finding, fine, unknown, wrong
 from worker.doctor.patient import Patient
 from worker.telemetry.spans import span
 
-# Seconds from which on one is told of as a problem.
+# A transaction that is open for this many seconds is a problem.
 LONG = 300.0
 
 # What other roles do is hidden from a role that may not see it.
@@ -49,7 +49,7 @@ def _judged(row: dict[str, object]) -> Finding:
         return fine("transactions", f"the oldest is {whose}, open for {span(age)}")
     return wrong(
         "transactions",
-        f"{whose} has had one open for {span(age)}: its events wait, and vacuum does; end it in its application,"
+        f"{whose} has a transaction open for {span(age)}: its events and vacuum wait for it; end it in its application,"
         f" or with `select pg_terminate_backend({row['pid']})`",
     )
 

@@ -24,7 +24,7 @@ SLEEP: LiteralString = "select hearken.fall_asleep(%s) as open"
 UNLOCK: LiteralString = "select pg_advisory_unlock_shared(k) from unnest(%s::bigint[]) k"
 OPEN: LiteralString = "select hearken.fall_asleep('{}') as open"
 
-# How long to sleep at most when nothing can wake us (a pooler, or no connection), in seconds.
+# Longest sleep when nothing can wake us (a pooler, or no connection), in seconds.
 POLL = 0.5
 # How often to look whether a transaction that was open when the lock was taken has ended, in seconds. The interval
 # grows with its age: who has been open for a minute can wait a second.
@@ -35,7 +35,7 @@ LONGEST_LOOK = 1.0
 
 
 class Sleep:
-    """One consumer's being asleep, from when its bell is up until it leaves."""
+    """One sleeping consumer, from when its bell is set up until it leaves."""
 
     def __init__(self, doorbell: Doorbell, topics: Sequence[str], bell: asyncio.Event) -> None:
         self.heard = False
@@ -56,7 +56,7 @@ class Sleep:
         return self.heard and not self._left and self._doorbell.shows(self._topics)
 
     def leave(self) -> None:
-        """Let writers know that they need not notify any more."""
+        """Show writers that they need not notify any more."""
         if not self._left:
             self._left = True
             self._doorbell.leave(self._topics, self._bell)
@@ -97,13 +97,13 @@ class Doorbell:
             sleep.leave()
 
     def enter(self, topics: Sequence[str], bell: asyncio.Event) -> None:
-        """Have `bell` rung for these topics."""
+        """Ring `bell` for these topics from now on."""
         self._wanted.update(topics)
         for topic in topics:
             self._sleepers[topic].add(bell)
 
     def leave(self, topics: Sequence[str], bell: asyncio.Event) -> None:
-        """Have it rung no more; the locks that nobody needs now are let go."""
+        """Stop ringing it; release the locks that nobody needs any more."""
         self._wanted.subtract(topics)
         for topic in topics:
             self._sleepers[topic].discard(bell)
@@ -127,7 +127,7 @@ class Doorbell:
                 bell.set()
 
     async def _lock(self, topics: Sequence[str]) -> bool:
-        """Show writers that someone sleeps; False when nobody would hear them."""
+        """Show writers that someone sleeps; False when no NOTIFY would reach us."""
         if self.listener.state != "listening":
             return False
         try:
@@ -143,7 +143,7 @@ class Doorbell:
         return self.listener.state == "listening"
 
     async def _unlock(self) -> None:
-        """Let go of topics nobody sleeps on any more, so that their writers need not notify."""
+        """Release the locks of topics nobody sleeps on any more, so that their writers need not notify."""
         async with self._locking:
             if idle := [topic for topic in self._locked if not self._wanted[topic]]:
                 try:

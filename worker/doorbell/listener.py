@@ -69,7 +69,7 @@ class Listener:
                 await retrying(self._connect)
                 await self._prove()
             except LOST as error:
-                logger.warning("listener lost, connecting anew", reason=error_line(error))
+                logger.warning("listener connection lost, reconnecting", reason=error_line(error))
             finally:
                 await self._disconnect()
 
@@ -119,7 +119,7 @@ class Listener:
         else:
             logger.error(
                 "notifications do not come back, polling instead: DATABASE_URL seems to point to a pooler in"
-                " transaction mode; give the server's own address or the pooler's session mode"
+                " transaction mode; use the server's own address or the pooler's session mode"
             )
 
     async def _disconnect(self) -> None:
@@ -161,4 +161,4 @@ class Listener:
 def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
     reason = None if error is None else error_line(error)
-    logger.warning("listener cannot connect, trying again", tries=state.attempt_number, reason=reason)
+    logger.warning("listener cannot connect, retrying", tries=state.attempt_number, reason=reason)

@@ -18,6 +18,6 @@ from unnest(%s::bigint[], %s::text[]) as b (lock, channel)
 
 
 async def ring(connection: AsyncConnection[Any], topics: Iterable[str]) -> None:
-    """Wake who sleeps on the topics, at the commit of this transaction. Call it after the events were appended."""
+    """Wake workers that sleep on the topics when this transaction commits. Call it after appending the events."""
     wanted = sorted(set(topics))
     await connection.execute(RING, ([topic_lock(topic) for topic in wanted], [channel_of(topic) for topic in wanted]))

@@ -1,4 +1,4 @@
-"""Waiting for a bell, or for a stop: up to so many seconds. Everything that naps in the worker naps here."""
+"""Waiting for a bell or a stop, with a time limit. Every pause in the worker is made here."""
 
 from __future__ import annotations
 

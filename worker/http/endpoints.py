@@ -1,4 +1,4 @@
-"""Endpoints by HTTP: who may ask, whether the request is sound, its event, and the outcome if it comes in time.
+"""Endpoints over HTTP: authenticate, validate, append the event, and answer with the outcome if it comes in time.
 
 `requests` appends; nothing is done here, so a request that was answered 202 survives whatever happens to this process.
 """
@@ -30,7 +30,7 @@ from worker.sources.requests import append_request, problems, sound, wait_for
 
 LONGEST_WAIT = 300.0
 LONGEST_KEY = 255
-# Beyond every bigint there is no run.
+# No run's id is larger than a bigint.
 DIGITS = 18
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,18 +77,18 @@ class Endpoints:
         limit = self._limits[endpoint.name]
         if not limit.has_capacity():
             again = {"Retry-After": str(math.ceil(limit.time_period / limit.max_rate))}
-            raise RequestRefused(429, f"{endpoint.path} takes {endpoint.rate} requests a minute", again)
+            raise RequestRefused(429, f"{endpoint.path} accepts {endpoint.rate} requests a minute: retry later", again)
         await limit.acquire()
 
     def _authorize(self, request: web.Request) -> None:
         if self._secret is None:
-            raise RequestRefused(503, "requests are off: the worker has no CRON_SECRET set")
+            raise RequestRefused(503, "requests are off: set CRON_SECRET for the worker")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         offered = token.strip() if scheme.lower() == "bearer" else request.query.get("secret", "")
-        # Bytes that are no UTF-8 come as surrogates.
+        # Bytes that are not UTF-8 come as surrogates.
         if not hmac.compare_digest(offered.encode(errors="replace"), self._secret.get_secret_value().encode()):
             raise RequestRefused(
-                401, "send the header Authorization: Bearer with the CRON_SECRET", {"WWW-Authenticate": "Bearer"}
+                401, "send the header Authorization: Bearer, then the CRON_SECRET", {"WWW-Authenticate": "Bearer"}
             )
 
     async def _openapi(self, _request: web.Request) -> web.Response:
@@ -128,7 +128,7 @@ class Endpoints:
         if number.isascii() and number.isdigit() and len(number) <= DIGITS:
             run = await self._find(int(number))
         if run is None or run.topic != endpoint.topic:
-            raise RequestRefused(404, f"{endpoint.path} has no run of this number")
+            raise RequestRefused(404, f"{endpoint.path} has no run with this id")
         return web.json_response(run_document(endpoint, run, await self._why_waiting(handler, run)))
 
     async def _find(self, event_id: int) -> Run | None:
@@ -136,7 +136,7 @@ class Endpoints:
             return await find_run(connection, event_id)
 
     async def _why_waiting(self, handler: Handler, run: Run | None) -> str | None:
-        """Why a run that is not over does not move, if its handler is paused."""
+        """Why an unfinished run does not move, if its handler is paused."""
         if run is not None and run.ended_at is not None:
             return None
         async with self._database.connection() as connection:
@@ -162,7 +162,7 @@ def run_document(endpoint: Endpoint, run: Run, paused: str | None) -> dict[str, 
 
 
 def _outcome(endpoint: Endpoint, event_id: int, run: Run | None, paused: str | None) -> web.Response:
-    """200 with what the handler returned; 500 when it failed for good; 202 while that is not known."""
+    """200 with what the handler returned; 500 when it failed for good; 202 while it has not ended."""
     where = endpoint.status_path(event_id)
     headers = {"Location": where, "Hearken-Run": str(event_id)}
     if run is not None and run.state == "succeeded":
@@ -179,7 +179,7 @@ def _outcome(endpoint: Endpoint, event_id: int, run: Run | None, paused: str | N
 
 def _wait(request: web.Request, endpoint: Endpoint) -> float:
     if unknown := sorted(set(request.query) - {"wait", "secret"}):
-        raise RequestRefused(422, f"no such parameter: {', '.join(unknown)}; known are wait and secret")
+        raise RequestRefused(422, f"no such parameter: {', '.join(unknown)}; known: wait and secret")
     text = request.query.get("wait")
     if text is None:
         return endpoint.wait
@@ -215,13 +215,13 @@ def _unsound(error: ValidationError) -> RequestRefused:
 
 
 def _usage(endpoint: Endpoint) -> Answer:
-    """How to POST: open to everyone, as it says nothing that is secret."""
+    """How to POST: open to everyone, as it holds no secret."""
     usage = {
         "name": endpoint.name,
         "post": endpoint.path,
         "headers": {"Authorization": "Bearer CRON_SECRET", "Content-Type": "application/json"},
         "body": endpoint.body.model_json_schema(by_alias=True),
-        "wait": f"?wait=SECONDS for the outcome, {endpoint.wait:g} unless said, at most {LONGEST_WAIT:g}",
+        "wait": f"?wait=SECONDS for the outcome, {endpoint.wait:g} by default, at most {LONGEST_WAIT:g}",
         "outcome": endpoint.status_path("RUN"),
         "description": "/openapi.json",
     }

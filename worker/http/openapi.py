@@ -13,10 +13,10 @@ from worker.version import __version__
 JSON = "application/json"
 REFUSALS = {
     "401": "the secret is missing or wrong",
-    "409": "the Idempotency-Key was used with another body, or another run is under way and only one may be",
+    "409": "the Idempotency-Key was used with another body, or another run is in progress and only one may be",
     "413": "the body is too large",
-    "415": "the body is no JSON",
-    "422": "a field, parameter or header is at fault; `fields` says which",
+    "415": "the body is not JSON",
+    "422": "a field, parameter or header is invalid; `fields` says which",
     "429": "too many requests; Retry-After says when",
     "503": "requests are off, or the database cannot be reached",
 }
@@ -99,7 +99,7 @@ def _post(handler: Handler, endpoint: Endpoint, schemas: dict[str, Any]) -> dict
     body = _defined(endpoint.body.model_json_schema(by_alias=True, ref_template=template), endpoint, schemas)
     answers = {
         "200": _answer("what the handler returned, or why it had nothing to do", {"anyOf": [result, SKIPPED]}),
-        "202": _answer("the run is not over", ACCEPTED),
+        "202": _answer("the run has not ended", ACCEPTED),
         "500": _answer("the run failed for good", ERROR),
     }
     return {
@@ -140,7 +140,7 @@ def _parameters(read: Read) -> list[dict[str, Any]]:
 def _run(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "operationId": f"{endpoint.name}-run",
-        "summary": "What became of a run.",
+        "summary": "The outcome of a run.",
         "security": [{"bearer": []}, {"secret": []}],
         "parameters": [RUN_NUMBER],
         "responses": {"200": _answer("the run", RUN)} | _refusals("401", "404", "429", "503"),
@@ -154,7 +154,7 @@ def _defined(schema: Mapping[str, Any], endpoint: Endpoint, schemas: dict[str, A
 
 
 def _refusals(*statuses: str) -> dict[str, Any]:
-    said = REFUSALS | {"404": "there is no such thing"}
+    said = REFUSALS | {"404": "nothing has this id"}
     return {status: _answer(said[status], ERROR) for status in statuses}
 
 

@@ -1,6 +1,6 @@
 """What the worker answers about itself by HTTP: /livez, /readyz, /health and /metrics.
 
-A platform restarts a process whose /livez fails, so that one asks nobody: a database that is away is no reason to
+A platform restarts a process whose /livez fails, so it asks nothing outside: an unreachable database is no reason to
 restart. /readyz is for deployments and alarms, /health for people and dashboards.
 """
 
@@ -43,7 +43,7 @@ class Probes:
         return [web.get(path, answer) for path, answer in paths.items()]
 
     async def livez(self, _request: web.Request) -> web.Response:
-        """200 as long as the loop turns."""
+        """200 as long as the event loop runs."""
         return web.Response(text="alive\n")
 
     async def readyz(self, _request: web.Request) -> web.Response:
@@ -53,7 +53,7 @@ class Probes:
         return web.Response(text=text, status=_status(answers))
 
     async def health(self, _request: web.Request) -> web.Response:
-        """JSON of everything known; 200 also when something is wrong, for then it is needed most."""
+        """JSON of everything known; 200 even when something is wrong, because it is needed most then."""
         answers = await self._health.answers()
         statuses, unknown = await self._statuses()
         report = {

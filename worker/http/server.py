@@ -19,7 +19,7 @@ logger = structlog.get_logger("http")
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Of a request's body, in bytes. What is larger does not belong into an event.
+# Largest body of a request, in bytes. Anything larger does not belong in an event.
 LARGEST_BODY = 65536
 # Seconds that requests get to end when the server stops.
 STOP_GRACE = 2.0
@@ -41,14 +41,14 @@ async def errors_as_json(request: web.Request, handler: Answer) -> web.StreamRes
         return web.json_response({"error": str(error), **error.details}, status=error.status, headers=error.headers)
     except web.HTTPMethodNotAllowed as error:
         allowed = sorted(error.allowed_methods)
-        return _refusal(error.status, f"{request.path} does not take {request.method}", allowed=allowed)
+        return _refusal(error.status, f"{request.path} does not accept {request.method}", allowed=allowed)
     except web.HTTPNotFound as error:
-        return _refusal(error.status, f"nothing is at {request.path}")
+        return _refusal(error.status, f"nothing is served at {request.path}")
     except web.HTTPError as error:
         return _refusal(error.status, error.reason)
     except Exception:
         logger.exception("request failed", method=request.method, path=request.path)
-        return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the request failed; the worker's log says where")
+        return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the request failed: see the worker's log")
 
 
 def _refusal(status: int, error: str, *, allowed: Iterable[str] = ()) -> web.Response:
@@ -57,7 +57,7 @@ def _refusal(status: int, error: str, *, allowed: Iterable[str] = ()) -> web.Res
 
 
 async def _sign(_request: web.Request, response: web.StreamResponse) -> None:
-    """No answer is to be kept by a cache, or tells which versions run here."""
+    """Keep answers out of caches, and do not reveal which versions run here."""
     response.headers["Server"] = "hearken"
     response.headers.setdefault("Cache-Control", "no-store")
 
@@ -83,7 +83,7 @@ class HttpServer:
         return int(addresses[0][1]) if addresses else self._wanted
 
     async def start(self) -> None:
-        """Listen. Raises ConfigurationError when that address cannot be had."""
+        """Listen. Raises ConfigurationError when that address is not available."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._wanted).start()
@@ -91,7 +91,7 @@ class HttpServer:
             await self._runner.cleanup()
             raise ConfigurationError(
                 f"HTTP cannot listen on {self._host}:{self._wanted} ({error.strerror or error}):"
-                " set PORT to one that is free (0 takes any), or HEARKEN_HOST to an address of this machine"
+                " set PORT to a free one (0 takes any), or HEARKEN_HOST to an address of this machine"
             ) from error
         self.started.set()
         logger.info("listening for HTTP", host=self._host, port=self.port)

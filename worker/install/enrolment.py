@@ -1,6 +1,6 @@
 """Cursors, and schedules, for the declared handlers: made by `hearken migrate`, before triggers fill the log for them.
 
-A new handler starts at now. One that was renamed takes over what it had, or its events of the meantime would be lost.
+A new handler starts at now. A renamed one takes over its old cursor, or the events in between would be lost.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _enrolled(row: dict[str, Any]) -> Enrolled:
 
 
 def plan_enrolment(handlers: Iterable[Handler], known: dict[str, Enrolled]) -> list[Enrolment]:
-    """What is to be done so that each handler has its cursors.
+    """What to do so that each handler has its cursors.
 
     Raises MigrationError when a new handler looks like a renamed one: guessing either way could lose events.
     """
@@ -97,13 +97,13 @@ def plan_enrolment(handlers: Iterable[Handler], known: dict[str, Enrolled]) -> l
             plan.append(Enrolment(handler, "rename", f"takes over the cursor of {handler.formerly}"))
         elif before is None:
             _refuse_renamed(handler, [e for e in known.values() if e.name not in declared])
-            plan.append(Enrolment(handler, "add", f"new, hears {handler.topic} from now on"))
+            plan.append(Enrolment(handler, "add", f"new, receives {handler.topic} from now on"))
         elif before.shards != handler.shards:
             plan.append(Enrolment(handler, "reshard", f"from {before.shards} to {handler.shards} shards"))
         elif before.schedule != handler.schedule:
             plan.append(Enrolment(handler, "schedule", _described(handler.schedule)))
         elif before.topics != [handler.topic]:
-            plan.append(Enrolment(handler, "topics", f"hears {handler.topic}"))
+            plan.append(Enrolment(handler, "topics", f"receives {handler.topic}"))
     return plan
 
 
@@ -120,7 +120,7 @@ def _refuse_renamed(handler: Handler, gone: list[Enrolled]) -> None:
             raise MigrationError(
                 f"handler {handler.name} is new and {other.name} is gone, both on {handler.topic}:"
                 f" if it was renamed, declare formerly={other.name!r};"
-                f" if {other.name} is over, run `hearken forget {other.name}`"
+                f" if {other.name} was removed for good, run `hearken forget {other.name}`"
             )
 
 
@@ -154,7 +154,7 @@ async def _drained(connection: AsyncConnection[Any], handler: Handler) -> str:
             await cursor.execute(TRY_CLAIM, (claim_lock(handler.name, shard),))
             row = await cursor.fetchone()
             if row is None or not row["claimed"]:
-                raise MigrationError(f"handler {handler.name} is at work: stop its workers, then migrate its shards")
+                raise MigrationError(f"handler {handler.name} is running: stop its workers, then migrate its shards")
         await cursor.execute(UNFINISHED, (handler.name,))
         row = await cursor.fetchone()
     if row is None or row["unfinished"]:

@@ -1,4 +1,4 @@
-"""`hearken migrate`: brings the database to what the code declares: SQL files, then cursors, then triggers.
+"""`hearken migrate`: updates the database to what the code declares: SQL files, then cursors, then triggers.
 
 In that order, because a trigger without a cursor behind it would capture what a new handler never sees. Each part is
 safe to run again, and to run from many processes at once. The log's first partitions are made here too.
@@ -109,7 +109,7 @@ async def _first_partitions(connection: AsyncConnection[Any]) -> list[Partition]
     try:
         return await make_partitions(connection)
     except errors.LockNotAvailable:
-        logger.warning("the log is in use, its partitions are left for the worker to make")
+        logger.warning("the log is locked, its partitions are left to the worker")
         return []
 
 
@@ -120,7 +120,7 @@ async def require_migrated(connection: AsyncConnection[Any], registry: Registry)
 
 
 async def _install(connection: AsyncConnection[Any], registry: Registry, status: TriggerStatus) -> bool:
-    """Waits for the table's lock no longer than five seconds: writers queue behind a waiting DDL statement."""
+    """Waits at most five seconds for the table's lock: writers queue behind a waiting DDL statement."""
     try:
         async with connection.transaction():
             if status not in (await _still_pending(connection, registry)).triggers:
@@ -131,7 +131,7 @@ async def _install(connection: AsyncConnection[Any], registry: Registry, status:
             return True
     except errors.LockNotAvailable as error:
         raise MigrationError(
-            f"{status}: the table's lock was not to be had within 5 s ({await _holders(connection, status.topic)});"
+            f"{status}: could not lock the table within 5 s ({await _holders(connection, status.topic)});"
             " end what holds it, then migrate again"
         ) from error
     except errors.InsufficientPrivilege as error:

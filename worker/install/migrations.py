@@ -129,5 +129,5 @@ async def _apply_one(connection: AsyncConnection[Any], migration: Migration) -> 
             await connection.execute(migration.text.encode())
             await connection.execute(_record(migration))
     except Error as error:
-        raise MigrationError(f"{migration} failed, nothing of it was kept: {str(error).strip()}") from error
+        raise MigrationError(f"{migration} failed and was rolled back: {str(error).strip()}") from error
     return True

@@ -25,14 +25,14 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "schedules": ("select",),
     "canary": ("select", "insert", "update", "delete"),
 }
-# A worker that has schedules appends their ticks, and one with endpoints what it is asked; both keep what became of it.
+# A worker that has schedules appends their ticks, and one with endpoints what it is asked; both keep the outcome.
 NEEDED_TO_RUN: dict[str, tuple[str, ...]] = {
     "events": ("insert",),
     "events_id_seq": ("usage",),
     "runs": ("select", "insert", "update", "delete"),
 }
 NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {"schedules": ("update",)}
-# Null, which is no complaint, while there is no such schema: then it is not migrated yet.
+# Null, which is not reported, while the schema does not exist: then it is not migrated yet.
 USABLE: LiteralString = "select current_user::text, has_schema_privilege(to_regnamespace('hearken'), 'usage')"
 LACKING: LiteralString = """
 select case c.relkind when 'S' then 'sequence ' else '' end, c.relname::text,
@@ -52,7 +52,7 @@ def _needs(handlers: list[Handler]) -> list[dict[str, tuple[str, ...]]]:
 
 
 async def require_rights(connection: AsyncConnection[Any], handlers: Iterable[Handler]) -> None:
-    """Raises NotAllowed with the GRANT statements that are wanting to run these handlers."""
+    """Raises NotAllowed with the GRANT statements that are missing to run these handlers."""
     needs = _needs(list(handlers))
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(USABLE)
@@ -65,6 +65,6 @@ async def require_rights(connection: AsyncConnection[Any], handlers: Iterable[Ha
     if grants:
         to = sql.Identifier(role).as_string()
         raise NotAllowed(
-            f"the database role {role} may not do a worker's work; as the owner of the schema, run: "
+            f"the database role {role} lacks privileges that a worker needs; as the owner of the schema, run: "
             + "; ".join(f"{grant} to {to}" for grant in grants)
         )

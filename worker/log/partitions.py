@@ -5,8 +5,8 @@ The worker's role must own hearken.events, or be a member of the role that does:
 
     grant <owner of hearken.events> to <role of DATABASE_URL>;
 
-No lock is waited for longer than a second, since whoever waits lets others queue behind: what is not to be had now is
-tried again in a minute. Any number of workers may run this; each step is taken by one of them.
+Nothing waits longer than a second for a lock, since others queue behind whoever waits: without the lock it tries
+again in a minute. Any number of workers may run this; each step is taken by one of them.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ where i.inhparent = 'hearken.events'::regclass and c.relname ~ '^events_[0-9]{8}
 ATTACH_LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '1s'"
 CREATE = sql.SQL("create table {} (like hearken.events including defaults including constraints including indexes)")
 ATTACH = sql.SQL("alter table hearken.events attach partition {} for values from ({}) to ({})")
-# Whoever was still writing to the partition has ended when this is had: what it holds then is all there will be.
+# With this lock, everybody who was writing to the partition has ended: what it holds now is all there will be.
 CLOSE = sql.SQL("lock table {} in share mode")
-# Every writer waits while the log itself is locked, so that for even less.
+# Every writer waits while the log itself is locked, so wait even less for that.
 DROP_LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '250ms'"
 DROP = sql.SQL("drop table {}")
 
@@ -158,7 +158,7 @@ async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
             for statement in partition.statements():
                 await connection.execute(statement)
     except errors.CheckViolation:
-        logger.warning("day stays in the default partition, which has events of it already", partition=partition.name)
+        logger.warning("day stays in the default partition, which already has its events", partition=partition.name)
         return False
     return True
 
@@ -171,7 +171,7 @@ async def _drop(connection: AsyncConnection[Any], partition: Partition) -> bool:
             await cursor.execute(UNPASSED.format(partition=partition.identifier))
             if waiting := await cursor.fetchall():
                 logger.warning(
-                    "old partition is kept, a handler is not done with it", partition=partition.name, handler=waiting[0]
+                    "old partition is kept, a handler still needs it", partition=partition.name, handler=waiting[0]
                 )
                 return False
         await connection.execute(DROP_LOCK_TIMEOUT)
@@ -199,20 +199,20 @@ class Retention:
         self._soon = soon
 
     async def run(self) -> None:
-        """Never raises: the log takes events without it, so whatever goes wrong is said, and tried again."""
+        """Never raises: the log takes events without it, so errors are logged and retried."""
         while True:
             pause = HOUR
             try:
                 await self.tidy()
             except errors.LockNotAvailable:
-                logger.info("a lock was not to be had, trying again soon")
+                logger.info("could not get a lock, retrying soon")
                 pause = self._soon
             except errors.InsufficientPrivilege:
                 logger.warning(
-                    "partitions are left as they are: only the owner of hearken.events may make and drop them"
+                    "partitions are left as they are: only the owner of hearken.events may create and drop them"
                 )
             except Exception as error:
-                logger.warning("partitions could not be tidied, trying again", reason=error_line(error))
+                logger.warning("partition maintenance failed, retrying", reason=error_line(error))
                 pause = self._soon
             await asyncio.sleep(random.uniform(0.8, 1.2) * pause)  # noqa: S311
 
@@ -229,4 +229,4 @@ class Retention:
             await connection.close()
         if made or dropped or swept:
             names = {"made": [p.name for p in made], "dropped": [p.name for p in dropped], "swept": swept}
-            logger.info("partitions tidied", **names)
+            logger.info("partitions created or dropped", **names)

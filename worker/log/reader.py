@@ -131,7 +131,7 @@ async def _open(connection: AsyncConnection[Any], handler: Handler, position: Po
 
 
 def wishes(handler: Handler) -> dict[str, Any]:
-    """What WANTED is given of a handler; the shard comes beside it."""
+    """The parameters of WANTED for a handler; the shard comes beside them."""
     watch: Sequence[str] | None = handler.subscription.watch
     return {
         "topics": [handler.topic],

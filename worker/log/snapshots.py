@@ -1,8 +1,8 @@
 """Appending snapshot events: existing rows as the capture triggers would write them, for `backfill` and `reconcile`.
 
 The newest event of a key must hold its newest state. So each row is locked in share mode before its event gets an id,
-and until the event is committed: a writer who has changed the row, and is not done, has its event before ours and is
-let be (`held`); one who comes later waits for the few milliseconds of a chunk, and its event gets a higher id.
+and until the event is committed: a writer who has changed the row, and has not committed, has its event before ours and
+is skipped (`held`); one who comes later waits for the few milliseconds of a chunk, and its event gets a higher id.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from unnest(%(keys)s::text[], %(known)s::json[]) as g (key, known)
 
 @dataclass(frozen=True)
 class Recipients:
-    """Whom snapshot events are for (None: all that hear the topic), what is noted, and what never enters the log."""
+    """Whom snapshot events are for (None: all subscribers), what is noted, and what never enters the log."""
 
     target: Sequence[str] | None
     note: Mapping[str, Any]

@@ -1,7 +1,7 @@
-"""The canary's near end: sends a beat now and then, looks whether it came back, and says so.
+"""The canary's sending end: sends a beat now and then, checks whether it came back, and reports it.
 
 It uses the connection that `health` looks at the database with, so it takes none from the handlers. Nothing is sent
-while the database is away, nor while a beat waits in the log for a person: there is nothing to pile up.
+while the database is unreachable, nor while a beat waits in the log for a person: so nothing piles up.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ logger = structlog.get_logger("canary")
 # Seconds after which a beat is looked for, and at most until it is looked for again.
 FIRST_LOOK = 1.0
 LONGEST_LOOK = 5.0
-# Seconds after which one that has not come back is told of.
+# Seconds after which one that has not come back is reported.
 RETURN_WITHIN = 10.0
 # Seconds until a beat that could not be sent is sent again, at most.
 AGAIN = 5.0
-# Operational errors to psycopg, but of a server that is there.
+# Operational errors to psycopg, but the server is reachable.
 HELD_UP = (errors.QueryCanceled, errors.LockNotAvailable)
-# Seconds that the last word to the database may take.
+# Seconds that removing our row at the end may take.
 FAREWELL = 1.0
 
 SEND: LiteralString = """
@@ -119,10 +119,10 @@ class Canary:
         return 0.0
 
     def _failed(self, error: Exception) -> None:
-        """A database that is away has a check of its own; what else goes wrong is ours to say."""
+        """An unreachable database has a check of its own; anything else is reported here."""
         away = isinstance(error, OperationalError | OSError) and not isinstance(error, HELD_UP)
         self._trouble = None if away else error_line(error)
-        logger.warning("no beat, trying again", reason=error_line(error), exc_info=trace_of(error))
+        logger.warning("canary beat not sent, retrying", reason=error_line(error), exc_info=trace_of(error))
 
     async def _send(self) -> Beat:
         async with self._inspection.connection() as connection:
@@ -157,7 +157,7 @@ class Canary:
         self._seconds = max(0.0, row["seconds"])
         self._metrics.canary.observe(self._seconds)
         if self.silence is not None:
-            logger.info("beats come back again", was=str(self.silence))
+            logger.info("canary beats come back again", was=str(self.silence))
         self._be(None)
 
     async def _judge(self, connection: Connection) -> None:
@@ -170,7 +170,7 @@ class Canary:
         silence = await find_silence(connection, self._worker, self._beat.tx)
         if silence.certain or waiting > self._stalled_after:
             if silence != self.silence:
-                logger.error("a beat does not come back", silent=silence.part, reason=silence.text)
+                logger.error("a canary beat did not come back", silent=silence.part, reason=silence.text)
             self._be(silence)
 
     def _be(self, silence: Silence | None) -> None:
@@ -184,4 +184,4 @@ class Canary:
             async with asyncio.timeout(FAREWELL), self._inspection.connection() as connection:
                 await connection.execute(LEAVE, (self._worker,))
         except (Error, OSError) as error:  # TimeoutError is one
-            logger.info("canary's row is left behind", reason=error_line(error))
+            logger.info("canary row was not removed", reason=error_line(error))

@@ -46,7 +46,7 @@ class Remembered(Generic[T]):
         return await asyncio.shield(self._asking)
 
     async def close(self) -> None:
-        """Ask no further."""
+        """Stop asking."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait([self._asking])
@@ -95,7 +95,7 @@ class ReadinessCheck:
         self._was_ok: bool | None = None
 
     async def answer(self) -> CheckResult:
-        """The answer, at most a moment old. An unknown exception is a red one, of which only the class is told."""
+        """The answer, at most a moment old. An unknown exception makes it red and shows only its class."""
         failure: Exception | None = None
         try:
             text = await self._remembered.get()
@@ -106,7 +106,7 @@ class ReadinessCheck:
         return answer
 
     async def close(self) -> None:
-        """Ask no further."""
+        """Stop asking."""
         await self._remembered.close()
 
     def _say_change(self, answer: CheckResult, failure: Exception | None) -> None:

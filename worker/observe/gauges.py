@@ -1,6 +1,6 @@
-"""How things stand at the moment Prometheus asks: lag, what is put aside, circuits, pools, the doorbell.
+"""How things stand at the moment Prometheus asks: lag, what is parked, circuits, pools, the doorbell.
 
-What the database is asked for is at most a moment old, and left out while it is away: an old figure would be a lie.
+Figures from the database are at most a moment old, and left out while it is unreachable: old ones would mislead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DOORBELL = ("connecting", "listening", "polling")
 
 
 class Gauges:
-    """A collector. `statuses` is what the database last said, None when it is away; /metrics puts it here."""
+    """A collector. `statuses` is what the database last said, None when it is unreachable; /metrics puts it here."""
 
     def __init__(self, database: Database, listener: Listener, consumers: Sequence[Consumer]) -> None:
         self.statuses: Sequence[HandlerStatus] | None = None
@@ -37,17 +37,17 @@ class Gauges:
         yield self._doorbell()
 
     def _backlog(self) -> Iterator[GaugeMetricFamily]:
-        known = GaugeMetricFamily("hearken_database_up", "Whether the figures of the database are in here")
+        known = GaugeMetricFamily("hearken_database_up", "Whether the figures from the database are included")
         known.add_metric([], float(self.statuses is not None))
         yield known
-        lag = GaugeMetricFamily("hearken_lag_seconds", "Age of the oldest event before a cursor", labels=["handler"])
+        lag = GaugeMetricFamily("hearken_lag_seconds", "Age of the oldest event beyond a cursor", labels=["handler"])
         waiting = GaugeMetricFamily(
             "hearken_waiting_events",
-            "Events before a cursor (unread, counted up to a limit) or put aside (due, held, dead)",
+            "Events beyond a cursor (unread, counted up to a limit) or parked (due, held, dead)",
             labels=["handler", "state"],
         )
         late = GaugeMetricFamily(
-            "hearken_schedule_late_seconds", "For how long a tick is owed to the handler", labels=["handler"]
+            "hearken_schedule_late_seconds", "How late the handler's next tick is", labels=["handler"]
         )
         ages: dict[str, float] = defaultdict(float)
         counts: dict[tuple[str, str], int] = defaultdict(int)
@@ -69,7 +69,7 @@ class Gauges:
             "hearken_braked", "Whether the brake has stopped the handler, until a person confirms", labels=["handler"]
         )
         rows = GaugeMetricFamily(
-            "hearken_braked_rows", "Rows whose loss waits behind the brake", labels=["handler", "kind"]
+            "hearken_braked_rows", "Rows that the window behind the brake would take away", labels=["handler", "kind"]
         )
         for handler, seen in {status.handler: status.braked for status in self.statuses or ()}.items():
             braked.add_metric([handler], float(seen is not None))
@@ -92,7 +92,7 @@ class Gauges:
         connections = GaugeMetricFamily(
             "hearken_pool_connections", "Connections by pool and state", labels=["pool", "state"]
         )
-        waiting = GaugeMetricFamily("hearken_pool_waiting", "Who waits for a connection", labels=["pool"])
+        waiting = GaugeMetricFamily("hearken_pool_waiting", "Callers waiting for a connection", labels=["pool"])
         for pool in (self._database.batches, self._database.work):
             stats = pool.get_stats()
             connections.add_metric([pool.name, "size"], stats["pool_size"])

@@ -1,8 +1,8 @@
-"""Whether this worker can do its work, and how its handlers stand: what /readyz and /health tell.
+"""Whether this worker can do its work, and how its handlers stand: what /readyz and /health show.
 
 What is asked of the database goes over a connection of its own, is bounded in time and size, and is asked at most once
-a second, however many probes there are. While the database is away one check says why, and the others that they cannot
-know.
+a second, however many probes there are. While the database is unreachable one check says why, and the others that they
+cannot know.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Health:
         self._checks = [*self._engine_checks(), *self._declared_checks(), *self._handler_checks()]
 
     def add(self, name: str, question: Callable[[], Awaitable[str]]) -> None:
-        """One more check, asked anew each time."""
+        """One more check, asked again each time."""
         self._checks.append(ReadinessCheck(name, question, patience=ANSWER_WITHIN, fresh=0.0))
 
     async def answers(self) -> list[CheckResult]:
@@ -71,11 +71,11 @@ class Health:
         return await asyncio.gather(*(check.answer() for check in self._checks))
 
     async def statuses(self) -> list[HandlerStatus]:
-        """How far each cursor has come, from the database. Raises CheckFailed while it is away, psycopg.Error."""
+        """How far each cursor has come. Raises CheckFailed while the database is unreachable, psycopg.Error."""
         return await self._statuses.get()
 
     async def close(self) -> None:
-        """Ask nothing more, and close the connection."""
+        """Stop asking, and close the connection."""
         for check in self._checks:
             await check.close()
         await self._pending.close()
@@ -105,7 +105,7 @@ class Health:
     async def _work(self) -> str:
         if (reason := self._not_ready()) is not None:
             raise CheckFailed(reason)
-        return f"at work, with {len(self._registry.handlers)} handlers"
+        return f"running, with {len(self._registry.handlers)} handlers"
 
     async def _ping(self) -> str:
         loop = asyncio.get_running_loop()
@@ -114,12 +114,12 @@ class Health:
             row = await (await connection.execute(PING)).fetchone()
         assert row is not None  # noqa: S101  # a select without a table has one row
         if row["read_only"]:
-            raise CheckFailed("takes no writes (a read replica, or set read-only): a worker must write its cursors")
+            raise CheckFailed("is read-only (a replica, or set so): a worker must write its cursors")
         return f"Postgres {row['version']} answered in {(loop.time() - asked_at) * 1000:.1f} ms"
 
     async def _need_database(self) -> None:
         if not (await self._database.answer()).ok:
-            raise CheckFailed("not known while the database is away")
+            raise CheckFailed("not known while the database is unreachable")
 
     async def _find_pending(self) -> Pending:
         await self._need_database()
@@ -151,11 +151,11 @@ class Health:
         if listener.state == "polling":
             return "polling: notifications do not come back, DATABASE_URL seems to point to a pooler"
         if listener.state != "listening" or listener.proven_at is None:
-            raise CheckFailed("the listening connection is being made: until then changes are found by polling")
+            raise CheckFailed("the listening connection is being opened: until then changes are found by polling")
         age = asyncio.get_running_loop().time() - listener.proven_at
         if age > self._settings.listen_check + 2 * ANSWER:
-            raise CheckFailed(f"no notification to itself came back for {age:.0f} s")
-        return f"listening, proven {age:.0f} s ago"
+            raise CheckFailed(f"no test notification came back for {age:.0f} s")
+        return f"listening, last verified {age:.0f} s ago"
 
     async def _schedules(self) -> str:
         return judge_schedules(self._registry.handlers, await self.statuses(), self._settings.stalled_after)

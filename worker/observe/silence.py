@@ -1,4 +1,4 @@
-"""Which part of the way has swallowed a beat that did not come back: asked of the database by `sender`."""
+"""Which part of the path has lost a beat that did not come back: the database knows, and `canary` asks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def find_silence(connection: Connection, worker: str, tx: str) -> Silence:
         await cursor.execute(IN_LOG, {"topic": TOPIC, "tx": tx, "worker": worker})
         (in_log,) = await cursor.fetchall()
     if not in_log:
-        return Silence("trigger", "a beat made no event in the log: run `hearken doctor`, which looks at the triggers")
+        return Silence("trigger", "a beat made no event in the log: run `hearken doctor`, which checks the triggers")
     statuses = await read_status(connection, {CANARY.name: CANARY}, most=1)
     return blame(next(status for status in statuses if status.handler == CANARY.name))
 
@@ -52,10 +52,10 @@ def blame(status: HandlerStatus) -> Silence:
     if (waits := _waits_for_a_person(status)) is not None:
         return Silence("consumer", waits)
     if status.state == "working":
-        return Silence("consumer", f"{who} has claimed the cursor and does not come to an end", certain=False)
+        return Silence("consumer", f"{who} has claimed the cursor and does not finish", certain=False)
     if status.state == "idle":
         return Silence("doorbell", f"the event is in the log, and {who} sleeps: no notification has woken it")
-    return Silence("consumer", "the event is in the log, and nobody has claimed the cursor", certain=False)
+    return Silence("consumer", "the event is in the log, and no worker has claimed the cursor", certain=False)
 
 
 def _waits_for_a_person(status: HandlerStatus) -> str | None:

@@ -43,9 +43,9 @@ def judge_alone(consumer: Consumer, stalled_after: float) -> None:
     """What can be said without the database. Raises CheckFailed."""
     circuit, trouble = consumer.circuit, consumer.progress.trouble
     if circuit.open and circuit.alarm:
-        raise CheckFailed(f"stopped until a person mends it: {circuit.reason}")
+        raise CheckFailed(f"stopped until a person fixes it: {circuit.reason}")
     if trouble is not None and _quiet(consumer) > stalled_after:
-        raise CheckFailed(f"every batch is rolled back, for {_quiet(consumer):.0f} s now: {trouble}")
+        raise CheckFailed(f"every batch has been rolled back for {_quiet(consumer):.0f} s: {trouble}")
 
 
 def judge_status(consumer: Consumer, status: HandlerStatus, stalled_after: float) -> str:
@@ -54,15 +54,15 @@ def judge_status(consumer: Consumer, status: HandlerStatus, stalled_after: float
         raise CheckFailed("its cursor is from another database: run `hearken rebase`")
     if status.braked is not None:
         raise CheckFailed(
-            f"braked: {status.braked}; set the rows right if they are wrong, then run"
+            f"braked: {status.braked}; fix the rows if they are wrong, then run"
             f" `hearken resume {status.handler} --confirm`"
         )
     if status.paused is not None:
         return f"paused: {status.paused}"
     circuit = consumer.circuit
-    behind = f"behind by {status.behind} events, and {status.due + status.held} put aside"
+    behind = f"behind by {status.behind} events, and {status.due + status.held} parked"
     if circuit.open_for() > stalled_after and (status.behind or status.due or status.held):
-        raise CheckFailed(f"destination away for {circuit.open_for():.0f} s ({circuit.reason}), {behind}")
+        raise CheckFailed(f"destination unavailable for {circuit.open_for():.0f} s ({circuit.reason}), {behind}")
     elsewhere = consumer.progress.turn is Turn.ELSEWHERE
     # Another worker that catches up with parked events moves no cursor: what is overdue is judged where it is run.
     quiet = (status.moved or 0.0) if elsewhere else _quiet(consumer)

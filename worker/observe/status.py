@@ -1,4 +1,4 @@
-"""How far each handler has come, what it has put aside, and who runs it: for `hearken status` and /health.
+"""How far each handler is, what it has parked, and who runs it: for `hearken status` and /health.
 
 Read from the database alone, in one snapshot of it, so it says the same on any machine.
 """
@@ -21,8 +21,8 @@ from worker.postgres.database import CLUSTER
 from worker.postgres.locks import claim_lock, topic_lock
 from worker.sources.timetable import ScheduleEntry, read_timetable
 
-# Who has it: `working` on a batch now; `idle`, asleep until there is something; `waiting`, workers are there but let it
-# be (paused, or its destination is down); `nobody` is there.
+# Who has it: `working` on a batch now; `idle`, asleep until there is something; `waiting`, workers are there but leave
+# it alone (paused, or its destination is down); `nobody` is there.
 CursorState = Literal["working", "idle", "waiting", "nobody"]
 
 # Reading all that is behind, or all there is, looks cheap to the planner for the few that are counted.
@@ -94,7 +94,7 @@ class HandlerStatus:
     behind     events it has yet to be given, counted up to a limit; `oldest` is the age of the oldest of them
     moved      seconds since its cursor was moved
     due, held, dead  parked events by state; `overdue` is for how long the first has been due (negative: not yet)
-    next_due   when its schedule has its next tick due, if it has one; `late` is for how long it is owed already
+    next_due   when its schedule has its next tick due, if it has one; `late` is how long it has been late
     paused     why an operator or the engine lets it wait, if so
     braked     what the brake has seen, while it is on
     who        the application names of those that run it, or sleep for it

@@ -2,7 +2,7 @@
 
     read keys (read-only) → lock and append them (`snapshots`), remember the last key → … → rows that writers held
 
-A chunk's events and the place it came to are committed together, so a backfill that was killed goes on where it was.
+A chunk's events and the place it came to are committed together, so a backfill that was killed resumes where it was.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ TellRows = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BackfillRequest:
-    """Which rows, for which handlers (None: all that hear the table), and who asks for it."""
+    """Which rows, for which handlers (None: all that watch the table), and who asks for it."""
 
     table: Table
     condition: str | None
@@ -96,7 +96,7 @@ class Backfill:
 
     @property
     def resumed(self) -> bool:
-        """Whether there is something that it goes on from."""
+        """Whether it resumes earlier work."""
         return self.last_key is not None
 
 
@@ -105,14 +105,14 @@ async def lock_backfill(
 ) -> Backfill | None:
     """Lock this backfill until the connection closes; returns the unfinished one to resume, if there is one.
 
-    restart  gives up the unfinished one. Raises InProgress while another process is at the same.
+    restart  gives up the unfinished one. Raises InProgress while another process runs the same.
     """
     async with connection.cursor(row_factory=scalar_row) as cursor:
         target = None if request.handlers is None else list(request.handlers)
         await cursor.execute(TRY, (backfill_lock(request.table.topic, request.condition, target),))
         (free,) = await cursor.fetchall()
     if not free:
-        raise InProgress(f"this backfill of {request.table.topic} is being run by another process: let it, or stop it")
+        raise InProgress(f"another process runs this backfill of {request.table.topic}: wait for it, or stop it")
     async with connection.cursor(row_factory=dict_row) as cursor:
         row = await (await cursor.execute(OPEN, _facts(request))).fetchone()
         if row is not None and restart:
@@ -137,7 +137,7 @@ def _facts(request: BackfillRequest) -> dict[str, Any]:
 class Filler:
     """Carries out a backfill on a connection of its own. `handlers`: all that are declared for the table.
 
-    Who asks for it, and why, is in the note of each event: also where it goes on with what somebody else began.
+    Who asked for it, and why, is in the note of each event, also where it resumes what somebody else began.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Filler:
         self._to = Recipients(backfill.handlers, note, frozenset(hidden))
 
     async def run(self, *, chunk: int, rate: float | None, tell: TellRows) -> None:
-        """Go on until every row has its event; at most `rate` rows a second. May be cancelled between any two chunks.
+        """Run until every row has its event; at most `rate` rows a second. May be cancelled between any two chunks.
 
         Raises UsageError for a condition that fails on some row, psycopg.Error.
         """
@@ -218,7 +218,7 @@ class Filler:
         self.backfill = then
 
     async def _move(self, last_key: str | None, passed: int, appended: Appended, aside: list[str]) -> Backfill:
-        """Write down how far it is when the chunk is committed."""
+        """Record the progress in the chunk's transaction."""
         then = replace(
             self.backfill,
             last_key=last_key,

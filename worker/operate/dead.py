@@ -1,4 +1,4 @@
-"""Dead events, which only a person can mend: grouped, looked at, retried, skipped. `parked` is how they came there.
+"""Dead events, which need a person: grouped, shown, retried, skipped. `parked` puts them there.
 
 A retried event is due at once and has all its attempts again; those held behind it stay in order. A skipped one is
 dropped, and the next of its key comes. Who did it and why is kept in the same transaction (see `audit`).
@@ -21,7 +21,7 @@ from worker.doorbell.ring import ring
 from worker.operate.audit import ActionSubject, Actor, record_action
 from worker.postgres.locks import claim_lock
 
-# Reasons that differ only in numbers are one: ids, amounts, statuses. What is left of them is told by `different`.
+# Reasons that differ only in numbers are one: ids, amounts, statuses. `different` counts the original ones.
 NUMBER = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+"
 GROUPS: LiteralString = """
 select handler, regexp_replace(coalesce(reason, ''), %(number)s, '#', 'gi') as pattern, count(*) as events,
@@ -38,7 +38,7 @@ where state = 'dead' and (%(event_id)s::bigint is null or event_id = %(event_id)
   and (%(matching)s::text is null or coalesce(reason, '') ~* %(matching)s)
 order by handler, event_id
 """
-# Taken in one order, so that two operators wait for each other; who comes second finds them dead no more.
+# Taken in one order, so that two operators wait for each other; the second finds them no longer dead.
 TAKE: LiteralString = """
 select p.handler, p.event_id, p.topic, p.key, p.attempt, p.reason
 from unnest(%(handlers)s::text[], %(event_ids)s::bigint[]) c (handler, event_id)
@@ -86,7 +86,7 @@ class Group:
     """Dead events of one handler whose reasons differ in numbers only.
 
     reason     the one reason; where there are several `different` ones, what they have in common, # for each number
-    oldest, newest  when the first and the last of them were put aside
+    oldest, newest  when the first and the last of them were parked
     example    the id of one of them
     """
 

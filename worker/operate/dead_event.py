@@ -34,7 +34,7 @@ where p.handler = %s and p.event_id = %s order by b.event_id
 class Examined:
     """A dead event.
 
-    facts   the event as it stands in the log (at and op are None when it is there no more), and how it was put aside
+    facts   the event as it stands in the log (at and op are None when it is no longer there), and how it was parked
     row     the table's row now, without the columns that no handler may see; None when it is gone
     unread  why the row was not read, if it was not
     behind  the events of its key that wait for it: event_id, at, op
@@ -54,7 +54,7 @@ class Examined:
 async def examine_dead(
     connection: AsyncConnection[Any], dead: Dead, declared: Mapping[str, Handler]
 ) -> Examined | None:
-    """All about it; None when it is dead no more."""
+    """All about it; None when it is no longer dead."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         facts = await (await cursor.execute(EVENT, (dead.handler, dead.event_id))).fetchone()
         if facts is None:
@@ -73,5 +73,5 @@ async def _row_now(
     """The row without excluded columns, which only the declarations know. Raises WatchError."""
     hearing = [handler for handler in declared.values() if handler.topic == topic]
     if key is None or not hearing:
-        return None, "the event is of no row" if key is None else "no handler of its table is declared"
+        return None, "the event is not about a row" if key is None else "no handler of its table is declared"
     return await read_row_now(connection, topic, key, hearing), None

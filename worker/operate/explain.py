@@ -1,7 +1,7 @@
 """Everything the database knows about one key, for `hearken explain`: what happened, in order, and how it stands.
 
 A delivery that went well leaves no row of its own, so it is read from the cursors: an event that a handler's cursor has
-passed and that is not put aside was delivered (or, for a level-triggered handler, taken over by a newer one).
+passed and that is not parked was delivered (or, for a level-triggered handler, taken over by a newer one).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ where ((topic = %(topic)s and (%(key)s::text is null or key = %(key)s))
   and (%(since)s::timestamptz is null or at >= %(since)s)
 order by id desc limit %(limit)s
 """
-# Which of the events a handler hears, and whether its cursor has passed each; `moved_at` is when it last moved.
+# Which of the events a handler gets, and whether its cursor has passed each; `moved_at` is when it last moved.
 DELIVERED: LiteralString = (
     """
 select e.id, c.moved_at, hearken.passed(e.tx, e.id, c.done, c.target, c.last_id) as passed
@@ -82,7 +82,7 @@ class DeliveryState:
 
     state     delivered, skipped (by a person), waiting (its cursor has not come to it), due, held or dead
     before    when it was delivered at the latest, as far as is kept; None while it is not
-    attempts  how many have failed, as far as is kept: while it is put aside
+    attempts  how many have failed, as far as is kept: while it is parked
     seconds   from its first effect to the end of its last, None where it had none
     """
 
@@ -116,7 +116,7 @@ async def read_history(
     since: datetime | None,
     limit: int,
 ) -> History:
-    """The newest `limit` events about a key, and what came of them. `handlers` are those that hear the topic."""
+    """The newest `limit` events about a key, and their outcomes. `handlers` are those that subscribe to the topic."""
     hearing = list(handlers)
     about = {"topic": topic, "key": key, "since": since, "limit": limit + 1}
     events = await _rows(connection, EVENTS, about)
@@ -130,7 +130,7 @@ async def read_history(
     deliveries = _without_skipped(deliveries, actions)
     timeline = [*map(_change, events), *map(_effect, effects), *map(_parked, parked), *map(_action, actions)]
     row, is_table = await _row(connection, topic, key, hearing)
-    # What happened at the same moment is told in the order of cause: the change first.
+    # What happened at the same moment is shown in the order of cause: the change first.
     timeline.sort(key=lambda entry: (entry.at, entry.event_id or 0))
     return History(topic, key, timeline, sorted(deliveries, key=lambda d: d.event_id), row, is_table, more)
 

@@ -54,26 +54,26 @@ class Kept:
 
 
 async def why_paused(connection: AsyncConnection[Any], handler: str) -> str | None:
-    """Why the handler waits, in the words of who paused it; None when it does not."""
+    """Why the handler is paused, in the words of who paused it; None when it is not."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         row = await (await cursor.execute(WHY, (handler,))).fetchone()
     return None if row is None else str(row["reason"])
 
 
 async def pause(connection: AsyncConnection[Any], handler: str, actor: Actor) -> None:
-    """Let the handler wait from its next batch on; what is running ends first."""
+    """Pause the handler from its next batch on; a running batch ends first."""
     async with connection.transaction():
         await connection.execute(PAUSE, (handler, actor.by, actor.reason))
         await record_action(connection, "pause", [ActionSubject(handler)], actor)
 
 
 async def resume(connection: AsyncConnection[Any], handler: str, actor: Actor) -> bool:
-    """Let it go on, within seconds; False when it was not paused. Raises Braked when the brake has stopped it."""
+    """Resume it, within seconds; False when it was not paused. Raises Braked when the brake has stopped it."""
     async with connection.transaction():
         if (seen := await _one(connection, SEEN, handler)) is not None:
             raise Braked(
-                f"the brake has stopped {handler}, with nothing of it done: {seen}. Set the rows right first if they"
-                " are wrong, it reads them as they are when it goes on; then let this window pass with"
+                f"the brake has stopped {handler} before it did anything: {seen}. Fix the rows first if they"
+                " are wrong, it reads them as they are when it resumes; then let this window pass with"
                 f" `hearken resume {handler} --confirm`"
             )
         was_paused = (await connection.execute(RESUME, (handler,))).rowcount > 0
@@ -83,7 +83,7 @@ async def resume(connection: AsyncConnection[Any], handler: str, actor: Actor) -
 
 
 async def confirm_brake(connection: AsyncConnection[Any], handler: str, actor: Actor) -> Seen:
-    """Release the brake, and let pass what it saw; what came after that is judged anew.
+    """Release the brake, and let through what it saw; later events are judged again.
 
     Raises Overtaken when it is not on.
     """

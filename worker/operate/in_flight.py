@@ -1,4 +1,4 @@
-"""Which keys have events that a handler has not been given yet, or has put aside to try again: for `reconcile`.
+"""Which keys have events that a handler has not been given yet, or has parked to try again: for `reconcile`.
 
 What is compared takes a while. A key that was in flight when it began may have been looked at before or after its
 delivery; so the question is asked as of then: `mark` first, `undelivered` afterwards.
@@ -40,7 +40,7 @@ where key = any(%(keys)s)
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a handler's shards were, and which keys it had put aside."""
+    """How far a handler's shards were, and which keys it had parked."""
 
     cursors: list[dict[str, Any]]
     aside: frozenset[str]

@@ -1,4 +1,4 @@
-"""Keys as people write them, made into keys as triggers write them: for commands that are about one key."""
+"""Turns keys as people write them into keys as triggers write them: for commands that are about one key."""
 
 from __future__ import annotations
 

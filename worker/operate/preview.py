@@ -28,7 +28,7 @@ UNKNOWN = "unknown"
 class Preview:
     """What a handler would do for one key.
 
-    action   the handler's word ("create", "update", …), "nothing", "dead" (it would be put aside for a person), or
+    action   the handler's word ("create", "update", …), "nothing", "dead" (it would wait for a person), or
              "unknown", with the `reason`
     effects  the writes it would make, in order
     """
@@ -46,7 +46,7 @@ def check_previewable(handlers: Iterable[Handler]) -> None:
     """Raises UsageError for handlers that cannot say what they would do."""
     if unable := [handler.name for handler in handlers if not handler.plans]:
         raise UsageError(
-            f"{', '.join(unable)} cannot be previewed: a handler says with @on(…, plans=True) that it asks ctx.planning"
+            f"{', '.join(unable)} cannot be previewed: declare handlers that check ctx.planning with @on(…, plans=True)"
         )
 
 
@@ -55,7 +55,7 @@ async def preview(handler: Handler, topic: str, ids: Iterable[int], services: Se
 
     ids       one event for each key, the newest: what counts for a level-triggered handler
     services  over a read-only database, with the topic's table
-    Raises CheckFailed when the destination is away, ConfigurationError without the settings of what the handler uses.
+    Raises CheckFailed when the destination is unreachable, ConfigurationError without the settings of what it uses.
     """
     left = iter(ids)
     while some := list(islice(left, handler.concurrency)):

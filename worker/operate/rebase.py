@@ -57,8 +57,8 @@ MOVE: LiteralString = (
     "update hearken.cursors set done = %(now)s::pg_snapshot, target = null, last_id = 0, max_id = 0,"
     " moved_at = clock_timestamp(), cluster = " + CLUSTER + " where cluster <> " + CLUSTER
 )
-# What the brake saw is told in transactions of the other database. Its events are among those appended again, and are
-# judged again; until then their handler stays paused.
+# What the brake saw is recorded by transactions of the other database. Its events are among those appended again, and
+# are judged again; until then their handler stays paused.
 UNBRAKE: LiteralString = "delete from hearken.brakes where handler = any(%s)"
 
 
@@ -111,6 +111,6 @@ async def _lock(connection: AsyncConnection[Any]) -> None:
         await connection.execute(LOCK)
     except errors.LockNotAvailable as error:
         raise DatabaseError(
-            "a transaction that has written to a watched table stays open, so the log was not to be locked within 5 s:"
+            "could not lock the log within 5 s, as a transaction that wrote to a watched table is still open:"
             " end it, then rebase again"
         ) from error

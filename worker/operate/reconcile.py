@@ -1,6 +1,6 @@
-"""Running what systems declare with `@reconciler`: finding drift, and telling it from what is only on its way.
+"""Running what systems declare with `@reconciler`: finding drift, and telling it from what is still in flight.
 
-mark (how far the handler is) → find → a key with an event since the mark, or one put aside, is in flight
+mark (how far the handler is) → find → a key with an event since the mark, or a parked one, is in flight
 → the rest is drift → apply: its keys go through the log to the handler (`snapshots`)
 """
 
@@ -35,10 +35,10 @@ TRY: LiteralString = "select pg_try_advisory_lock(%s) as free"
 class Reconciled:
     """What was found, and what was done about it.
 
-    drift      what differs and is not on its way
-    in_flight  keys that differ, with events that the handler has not been given, or has put aside to try again
+    drift      what differs and is not in flight
+    in_flight  keys that differ, with events that the handler has not been given, or has parked to try again
     sent       keys that were sent to the handler
-    unsent     keys that were not, though it could mend them: a writer held the row, or the table can have no such key
+    unsent     keys that were not, though it could fix them: a writer held the row, or the table can have no such key
     """
 
     name: str
@@ -59,14 +59,14 @@ def find_reconciler(name: str, declared: Registry = registry) -> Reconciler:
     """The reconciler of this name. Raises UsageError."""
     if name not in declared.reconcilers:
         known = ", ".join(sorted(declared.reconcilers)) or "none"
-        raise UsageError(f"no such reconciler: {name}; known are {known}")
+        raise UsageError(f"no such reconciler: {name}; known: {known}")
     return declared.reconcilers[name]
 
 
 async def compare_key(reconciler: Reconciler, key: str, ctx: Context) -> Standing:
     """Where source and destination of one key stand now, also while events of it are in flight.
 
-    Raises CheckFailed when the destination is away, psycopg.Error.
+    Raises CheckFailed when the destination is unreachable, psycopg.Error.
     """
     try:
         return await reconciler.look(key, ctx.named(reconciler.handler))
@@ -80,8 +80,8 @@ async def reconcile(
     """Compare everything, and write nothing; with `mend`, send what differs through the log to its handler.
 
     ctx   of whoever asks: a command, or a handler of a schedule
-    mend  who mends, and why; rate: how many keys a second are sent at most
-    Raises UsageError, CheckFailed when the destination is away, InProgress while another process mends.
+    mend  who fixes the drift, and why; rate: the most keys sent per second
+    Raises UsageError, CheckFailed when the destination is unreachable, InProgress while another process does.
     """
     reconciler = find_reconciler(name, declared)
     handler = declared.handlers[reconciler.handler]
@@ -98,13 +98,13 @@ async def reconcile(
 
 @asynccontextmanager
 async def _connected(ctx: Context, reconciler: Reconciler, *, alone: bool) -> AsyncIterator[Connection]:
-    """A connection of its own; `alone`, nobody else mends the same while it is open."""
+    """A connection of its own; `alone`, nobody else fixes the same while it is open."""
     connection = await ctx.services.database.connect()
     try:
         if alone:
             row = await (await connection.execute(TRY, (reconcile_lock(reconciler.name),))).fetchone()
             if row is not None and not row["free"]:
-                raise InProgress(f"{reconciler.name} is being reconciled by another process: let it, or stop it")
+                raise InProgress(f"another process is reconciling {reconciler.name}: wait for it, or stop it")
         yield connection
     finally:
         await connection.close()
@@ -137,7 +137,7 @@ class Sender:
         self._to = Recipients([handler.name], {"reconcile": actor.note}, frozenset(hidden))
 
     async def send(self, result: Reconciled) -> None:
-        """Send what the handler can mend; `result` says of each key whether it was sent."""
+        """Send what the handler can fix; `result` says of each key whether it was sent."""
         known = {d.key: d.known for d in result.drift if d.mendable and d.key is not None}
         keys = sorted(known)
         size = CHUNK if self._rate is None else max(1, min(CHUNK, int(self._rate)))

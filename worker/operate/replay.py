@@ -3,7 +3,7 @@
 A replay goes the whole way: through the log, behind what is already there, to the handlers' cursors. It is an event
 itself, of the topic hearken/replay, which keeps who asked for what and why; its id is the run that each appended event
 names in its note. A run is appended in the order of the log, a chunk to a transaction, so what it has done is what the
-log has of it: broken off at any point, it goes on behind its newest event, with nothing lost and nothing twice.
+log has of it: interrupted at any point, it resumes behind its newest event, with nothing lost and nothing twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ASK: LiteralString = """
 insert into hearken.events (id, topic, op, key, new, note)
 select id, %(topic)s, 'request', id::text, %(new)s, %(note)s from nextval('hearken.events_id_seq') id returning id
 """
-# Runs that may have been broken off, newest first.
+# Runs that may have been interrupted, newest first.
 ASKED: LiteralString = """
 select id, at, new::text as new_json, note from hearken.events
 where topic = %(topic)s and (%(run)s::bigint is null or id = %(run)s)
@@ -81,7 +81,7 @@ taken as (
 
 @dataclass(frozen=True)
 class Audience:
-    """Whom a replay is for: the handlers `named`, or else all that hear the events."""
+    """Whom a replay is for: the handlers `named`, or else all that subscribe to the events."""
 
     handlers: list[Handler]
     named: bool
@@ -120,19 +120,19 @@ class Chunk:
 async def choose_audience(
     connection: AsyncConnection[Any], declared: Mapping[str, Handler], names: Collection[str], topics: Iterable[str]
 ) -> Audience:
-    """The handlers of these names, or all that hear one of the topics (any topic, if none is given).
+    """The handlers of these names, or all that subscribe to one of the topics (any topic, if none is given).
 
-    Raises UsageError for a name that is unknown or hears none of them, and when nobody does.
+    Raises UsageError for a name that is unknown or subscribes to none of them, and when nobody does.
     """
     known = {name: e for name, e in (await enrolled(connection)).items() if name in declared}
     if unknown := sorted(set(names) - set(known)):
-        raise UsageError(f"no such handler: {', '.join(unknown)}; known are {', '.join(sorted(known)) or 'none'}")
+        raise UsageError(f"no such handler: {', '.join(unknown)}; known: {', '.join(sorted(known)) or 'none'}")
     heard = set(topics) or {topic for e in known.values() for topic in e.topics}
     hearing = {name for name, e in known.items() if heard.intersection(e.topics)}
     if deaf := sorted(set(names) - hearing):
-        raise UsageError(f"{', '.join(deaf)} does not hear {', '.join(sorted(heard))}")
+        raise UsageError(f"{', '.join(deaf)} does not subscribe to {', '.join(sorted(heard))}")
     if not hearing:
-        raise UsageError(f"no handler hears {', '.join(sorted(heard)) or 'anything: run `hearken migrate`'}")
+        raise UsageError(f"no handler subscribes to {', '.join(sorted(heard)) or 'anything: run `hearken migrate`'}")
     return Audience([declared[name] for name in sorted(names or hearing)], bool(names))
 
 
@@ -140,9 +140,9 @@ def refuse_unheard(choice: Selection, count: SelectionCount) -> None:
     """Raises UsageError when a handler chosen by name, or every one, would be given nothing."""
     unheard = [name for name, events in count.handlers.items() if not events]
     if choice.named and not choice.dead and unheard:
-        raise UsageError(f"{', '.join(unheard)} asks for none of these events (ops=, watch=): nothing is replayed")
+        raise UsageError(f"{', '.join(unheard)} asks for none of these events (ops=, watch=): nothing was replayed")
     if not count.events:
-        raise UsageError("no handler asks for any of these events (ops=, watch=): nothing is replayed")
+        raise UsageError("no handler asks for any of these events (ops=, watch=): nothing was replayed")
 
 
 async def begin_replay(
@@ -163,7 +163,7 @@ async def begin_replay(
 async def find_unfinished(
     connection: AsyncConnection[Any], declared: Mapping[str, Handler], words: Mapping[str, Any]
 ) -> Replay | None:
-    """The newest run of the last hour that was begun with the same words, is not done, and has nobody at it.
+    """The newest run of the last hour that was begun with the same words, is not done, and is run by nobody.
 
     It is ours then, as with `begin`.
     """
@@ -172,7 +172,7 @@ async def find_unfinished(
             run = await _as_run(connection, row, declared)
             if run.complete or not await _take(connection, run.id):
                 continue
-            run = await _as_run(connection, row, declared)  # as it stands now that nobody else is at it
+            run = await _as_run(connection, row, declared)  # as it stands now that nobody else runs it
             if not run.complete:
                 return run
     return None
@@ -181,13 +181,13 @@ async def find_unfinished(
 async def resume_replay(connection: AsyncConnection[Any], declared: Mapping[str, Handler], run: int) -> Replay:
     """The run of this id, which is ours then, as with `begin`.
 
-    Raises UsageError when there is none, InProgress while somebody else is at it.
+    Raises UsageError when there is none, InProgress while somebody else runs it.
     """
     rows = await _asked(connection, run)
     if not rows:
         raise UsageError(f"no such replay: {run}; `hearken events --topic {TOPIC}` lists them")
     if not await _take(connection, run):
-        raise InProgress(f"replay {run} is being run by somebody else: let it, or stop it")
+        raise InProgress(f"somebody else is running replay {run}: wait for it, or stop it")
     return await _as_run(connection, rows[0], declared)
 
 

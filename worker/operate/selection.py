@@ -1,7 +1,7 @@
 """Which past events a replay is of: chosen in the log, or among the dead, and counted before anything is appended.
 
 What is chosen is fixed by a snapshot: an event that is committed later, the replay's own among them, is not part of it.
-So a replay that was broken off goes on with exactly what was left.
+So a replay that was interrupted resumes with exactly what was left.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ select set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan
 PICKED: LiteralString = (
     MATCHES + " and e.id > %(after)s and e.id <= %(last)s and pg_visible_in_snapshot(e.tx, %(snapshot)s::pg_snapshot)"
 )
-# As `log.WANTED`, for several handlers at once and of the event that will be appended: who is chosen by name hears it
+# As `log.WANTED`, for several handlers at once and of the event that will be appended: a handler chosen by name gets it
 # whatever was its origin, and whom the old one was for does not matter.
 HEARD: LiteralString = """array(
     select w.handler from json_to_recordset(%(wishes)s) w (handler text, topics text[], ops text[], watch text[])
     where e.topic = any(w.topics) and (%(named)s or e.origin is distinct from w.handler)
       and (e.op = 'snapshot' or e.op = any(w.ops))
       and (e.op <> 'update' or w.watch is null or e.old::jsonb ?| w.watch))"""
-# A part of what is chosen, in the order of the log, each with the handlers that hear it. Replays are only replayed
+# A part of what is chosen, in the order of the log, each with the handlers that get it. Replays are only replayed
 # by their ids: otherwise one would repeat what others have repeated.
 IN_LOG: LiteralString = (
     """
@@ -73,7 +73,7 @@ ALL = 2**63 - 1
 
 @dataclass(frozen=True)
 class Selection:
-    """Events as `wanted` says, for `handlers`: those chosen by name (`named`), or all that hear one of them.
+    """Events as `wanted` says, for `handlers`: those chosen by name (`named`), or all that subscribe to one of them.
 
     dead      only those that are dead for one of the handlers
     snapshot  what was committed when they were chosen

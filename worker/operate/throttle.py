@@ -1,4 +1,4 @@
-"""How fast a replay appends: so many events a second, and no more ahead than the handlers are given in a moment.
+"""How fast a replay appends: at most a number of events per second, and only a moment ahead of the handlers.
 
 A change that is committed during a replay stands behind what was appended before it. So the next chunk is appended
 only when the handlers' cursors have passed the last one, and is made as large as they do in a quarter of a second.
@@ -27,7 +27,8 @@ PROMPT = 0.25
 LOOK = 0.005
 ATTENDANCE = 5.0
 WARN_AFTER = 3.0
-# Events in a chunk: so few are worked side by side by most handlers, so many take a quick one a few milliseconds.
+# Fewest and most events in a chunk: most handlers work on the fewest side by side; the most take a fast one a few
+# milliseconds.
 FEWEST = 4
 MOST = 200
 # The handlers whose cursors have not yet passed an event. A paused one, or one of another database, is not waited for.

@@ -19,7 +19,7 @@ from worker.errors import UsageError
 READ_ONLY: LiteralString = "set transaction read only"
 # With a parameter, so that Postgres takes no more than one statement.
 PLAN = sql.SQL("explain (format json) select from {table} r where %s::boolean and {condition}\n")
-# What says that the condition is wrong, or that it writes, rather than that the database is away.
+# What says that the condition is wrong, or that it writes, rather than that the database is unreachable.
 MISTAKES = (psycopg.ProgrammingError, psycopg.DataError, errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
 
 
@@ -33,7 +33,7 @@ def condition_sql(text: str | None) -> sql.Composable:
 async def check_condition(connection: AsyncConnection[Any], table: Table, text: str | None) -> int:
     """About how many rows fit, as the planner guesses. The table is `r` in the condition.
 
-    Raises UsageError for what is no condition on this table.
+    Raises UsageError for anything that is not a condition on this table.
     """
     relation = sql.Identifier(table.schema, table.name)
     alone = sql.SQL("true") if text is None else _raw(text)
@@ -51,7 +51,7 @@ async def check_condition(connection: AsyncConnection[Any], table: Table, text: 
 def not_a_condition(error: psycopg.Error) -> UsageError:
     """The one line for a condition that Postgres does not take."""
     said = " ".join((error.diag.message_primary or str(error)).split())
-    return UsageError(f"--where is no condition that can be used: {said}")
+    return UsageError(f"--where is not a usable condition: {said}")
 
 
 def _raw(text: str) -> sql.SQL:

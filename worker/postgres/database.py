@@ -1,7 +1,7 @@
 """Connections to Postgres: where every call gets its timeout, and where a broken one is replaced.
 
 Two pools, because a batch holds a connection while its handlers, who need one each, wait for the outside world:
-were it one pool, batches could take all of it and wait for themselves.
+with one pool, batches could take all of it and wait for themselves.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Connection(AsyncConnection[DictRow]):
                 raise  # the caller's own limit, and its to handle
             await self.close()
             raise psycopg.OperationalError(
-                f"no answer from the database within {limit:.0f} s: connection given up"
+                f"no answer from the database within {limit:.0f} s: connection closed"
             ) from None
 
 
@@ -190,15 +190,15 @@ class Database:
         row = await (await connection.execute(SERVER)).fetchone()
         assert row is not None  # noqa: S101  # a select without a table has one row
         if row["version"] < OLDEST_SERVER:
-            raise Unsupported("the server is older than Postgres 14, which is the oldest that works: upgrade it")
+            raise Unsupported("the server is older than Postgres 14, the oldest supported version: upgrade it")
         if row["replica"]:
             raise Unsupported(
-                "DATABASE_URL points to a read replica: give the primary's, a worker must write its cursors"
+                "DATABASE_URL points to a read replica: use the primary's address, a worker must write its cursors"
             )
 
 
 async def _forget_statements(connection: Connection) -> None:
-    """What was prepared before a table was altered fails until it is prepared anew.
+    """A statement prepared before a table was altered fails until it is prepared again.
 
     Not by DEALLOCATE ALL: psycopg looks at the status of a statement's first execution only, and would go on to use
     names that the server has forgotten. With the rollback of a transaction block it forgets them too.

@@ -1,6 +1,6 @@
 """One connection to look at the database with, for `health` and `doctor`: opened when first asked for, and kept.
 
-Apart from the pools, because a pool that handlers have used up must not look like a database that is away.
+Apart from the pools, because a pool that handlers have used up must not look like an unreachable database.
 """
 
 from __future__ import annotations

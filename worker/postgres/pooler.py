@@ -33,7 +33,7 @@ async def refuse_shared(connection: AsyncConnection[Any], backend: int, conninfo
             if theirs == backend or await _backend(connection) != backend:
                 raise Unsupported(
                     "DATABASE_URL points to a pooler in transaction mode, which shares its connections with others:"
-                    " give the server's own address, or the pooler's session mode"
+                    " use the server's own address, or the pooler's session mode"
                 )
 
 

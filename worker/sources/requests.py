@@ -22,7 +22,7 @@ from worker.doorbell.waiting import wait_until_set
 from worker.errors import AlreadyRunning, KeyTaken
 from worker.postgres.locks import topic_lock
 
-# Two requests for one endpoint, so that only one of them finds that none is under way.
+# Two requests for one endpoint, so that only one of them finds that no run is in progress.
 ALONE: LiteralString = "select pg_advisory_xact_lock(%s)"
 UNDER_WAY: LiteralString = "select event_id from hearken.runs where topic = %s and ended_at is null limit 1"
 # Who asks with a key that is taken waits here for the other's commit, and then finds its run.
@@ -72,7 +72,7 @@ async def append_request(
 ) -> int:
     """Append a request (a `sound` body) for the handler of an endpoint, committed on return: its event's id.
 
-    alone  refuse it while another run is under way
+    alone  refuse it while another run is in progress
     note   who asks and why (`Actor.note`), where that is known
     Raises KeyTaken when the key was used with another body, AlreadyRunning.
     """
@@ -139,7 +139,7 @@ async def _taken(connection: AsyncConnection[Any], row: Mapping[str, Any]) -> in
 async def _refuse_second(connection: AsyncConnection[Any], topic: str) -> None:
     running = await (await connection.execute(UNDER_WAY, (topic,))).fetchone()
     if running is not None:
-        raise AlreadyRunning(running["event_id"], f"run {running['event_id']} of {topic} is under way: wait for it")
+        raise AlreadyRunning(running["event_id"], f"run {running['event_id']} of {topic} is in progress: wait for it")
 
 
 async def wait_for(
@@ -148,9 +148,9 @@ async def wait_for(
     stop: asyncio.Event,
     seen: Callable[[Run], None] = lambda _run: None,
 ) -> Run | None:
-    """Look at a run until it has ended, for so many seconds or until told to stop; returns how it stands then.
+    """Look at a run until it has ended, for this many seconds or until stopped; returns it as it is then.
 
-    seen  is told how it stands at each look
+    seen  is called with the run at each look
     """
     clock = asyncio.get_running_loop().time
     until = clock() + seconds

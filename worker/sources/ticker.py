@@ -36,7 +36,7 @@ class Ticker:
         self._handlers = sorted(handler.name for handler in handlers if handler.schedule is not None)
 
     async def run(self) -> None:
-        """Whatever goes wrong is waited out: the worker outlives its database."""
+        """Errors are logged and retried: the worker outlives its database."""
         if not self._handlers:
             return
         retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.1, max=5), before_sleep=_say)
@@ -78,7 +78,7 @@ def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
     reason = None if error is None else error_line(error)
     logger.warning(
-        "schedules cannot be looked at, trying again",
+        "schedules cannot be read, retrying",
         tries=state.attempt_number,
         reason=reason,
         exc_info=trace_of(error),

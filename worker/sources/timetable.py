@@ -27,7 +27,7 @@ READ: LiteralString = """
 select handler, name, cron, tz, catch_up, last_due, hearken.clock() as now from hearken.schedules
 where handler = any(%s) order by handler
 """
-# Who finds the row taken lets it be: another worker appends its ticks.
+# A row that is locked is skipped: another worker appends its ticks.
 TAKE: LiteralString = """
 select handler, name, cron, tz, catch_up, last_due, hearken.clock() as now from hearken.schedules
 where handler = %s for update skip locked
@@ -48,7 +48,7 @@ set name = excluded.name, cron = excluded.cron, tz = excluded.tz, catch_up = exc
                     else greatest(s.last_due, excluded.last_due) end
 """
 REMOVE: LiteralString = "delete from hearken.schedules where handler = %s"
-# Ticks of a former name that the cursor has not passed, under the new one: it will not hear of that topic any more.
+# Ticks of a former name that the cursor has not passed, under the new one: it no longer subscribes to that topic.
 CARRY_OVER: LiteralString = """
 insert into hearken.events (topic, op, key, new, note, replay_of, target)
 select %(topic)s, e.op, %(name)s, e.new, e.note, e.id, e.target
@@ -94,7 +94,7 @@ async def read_timetable(connection: AsyncConnection[Any], handlers: Iterable[st
 async def append_owed(connection: AsyncConnection[Any], handler: str) -> bool | None:
     """Append what the handler's schedule owes, as its catch_up says, in one transaction.
 
-    Whether anything had come due; None when another worker is at it. At most `cron.MOST` at once: ask again.
+    Returns whether anything was due; None when another worker does it. At most `cron.MOST` at once: ask again.
     """
     async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
         row = await (await cursor.execute(TAKE, (handler,))).fetchone()
@@ -135,13 +135,13 @@ async def put(connection: AsyncConnection[Any], handler: Handler) -> None:
             await connection.execute(PUT, {"handler": handler.name, **asdict(handler.schedule)})
     except errors.UniqueViolation:
         raise MigrationError(
-            f"handler {handler.name}: the schedule {handler.schedule.name} is still that of another handler:"
-            " migrate once with that one renamed or forgotten"
+            f"handler {handler.name}: the schedule {handler.schedule.name} still belongs to another handler:"
+            " rename or forget that one, and migrate first"
         ) from None
 
 
 async def carry_over(connection: AsyncConnection[Any], handler: Handler) -> None:
-    """When its schedule has another name now, append under it what the handler has not been given of the former."""
+    """When its schedule was renamed, append under the new name the ticks that the handler has yet to get of the old."""
     if handler.schedule is not None:
         name = handler.schedule.name
         await connection.execute(CARRY_OVER, {"topic": tick_topic(name), "name": name, "handler": handler.name})

@@ -1,10 +1,10 @@
-"""The process's own log, to standard error: JSON lines, or for eyes when that is a terminal.
+"""The process's own log, to standard error: JSON lines, or readable text on a terminal.
 
 Everything ends in one place: structlog, and the standard library's logging with it (aiohttp, psycopg, asyncio, and
 handlers that use it). What is being delivered is bound to each line, whoever writes it.
 
-No row's values stand above debug level. That is why of an exception its class and its place are told, and its text only
-at debug level: of what a handler raised nobody knows what is in it. `hearken.parked` keeps it.
+No row's values appear above debug level. So an exception is logged with its class and place, and with its text only at
+debug level: nobody knows what a handler puts into it. `hearken.parked` keeps the text.
 """
 
 from __future__ import annotations
@@ -120,5 +120,5 @@ def _frames(error: BaseException, seen: frozenset[int] = frozenset()) -> list[st
     before = [] if cause is None or id(cause) in seen else [*_frames(cause, seen), "which led to"]
     places = [line.rstrip() for line in traceback.format_tb(error.__traceback__)]
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    after = [line for member in members if id(member) not in seen for line in ("of which", *_frames(member, seen))]
+    after = [line for member in members if id(member) not in seen for line in ("contains", *_frames(member, seen))]
     return [*before, *places, f"{type(error).__module__}.{type(error).__qualname__}", *after]

@@ -1,4 +1,4 @@
-"""What Prometheus is told of what happened. Labels are names of handlers, never a row's values.
+"""Metrics for Prometheus, of what happened. Labels are names of handlers, never a row's values.
 
 How things stand at the moment of asking (lag, pools, doorbell) is in `gauges`. What a system of `handlers` has to tell,
 it puts into prometheus_client's default registry, which /metrics shows too.
@@ -33,10 +33,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.delivered = self._counter("delivered", "Events delivered and done with")
-        self.failed = self._counter("failed", "Deliveries that failed, whatever became of the event")
-        self.parked = self._counter("parked", "Events put aside to be tried again or held behind another")
-        self.dead = self._counter("dead", "Events that only a person can mend")
+        self.delivered = self._counter("delivered", "Events delivered")
+        self.failed = self._counter("failed", "Deliveries that failed, whether or not the event is retried")
+        self.parked = self._counter("parked", "Events parked to be retried, or held behind another")
+        self.dead = self._counter("dead", "Events that died and need a person")
         self.sleeps = self._counter("sleeps", "Times a consumer found nothing and slept")
         self.wakeups = self._counter("wakeups", "Times a sleeping consumer was woken by a commit")
         self.latency = self._distribution(
@@ -53,7 +53,7 @@ class Metrics:
         )
         self.canary_silent = Gauge(
             "hearken_canary_silent",
-            "1 for the part that has swallowed the last beat",
+            "1 for the part that has lost the last beat",
             ["part"],
             registry=self.registry,
         )

@@ -1,4 +1,4 @@
-"""Faults on demand: which request something goes wrong with, and what.
+"""Faults on demand: which requests fail, and how.
 
 The desk asks `Faults.take` once per request. Faults of the *before* group never reach the endpoint; those of
 the *after* group have been applied when they strike.
@@ -33,7 +33,7 @@ KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 @dataclass
 class Aim:
-    """Which requests are meant: method, a path pattern with `*`, from the nth match on, that many times.
+    """Which requests to hit: method, a path pattern with `*`, from the nth match on, that many times.
 
     `times=None` means every further one.
     """

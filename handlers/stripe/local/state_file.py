@@ -1,7 +1,7 @@
 """Keeping the state in a file, so that a server stopped and started again is the same Stripe account.
 
 A write comes shortly after a change, never for each one: a burst of changes is one write. It is atomic (a
-new file put in place of the old), so a process killed at any moment leaves a whole file, at most that late.
+new file put in place of the old), so a process killed at any moment leaves a complete file, at most that old.
 """
 
 from __future__ import annotations

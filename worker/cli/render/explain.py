@@ -1,4 +1,4 @@
-"""How `hearken explain` tells a history to people: a line for each thing that happened, and how it stands now."""
+"""How `hearken explain` prints a history: a line for each thing that happened, then how things stand now."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _said(entry: TimelineEntry) -> str:
         return _effect(entry)
     if entry.kind == "parked":
         due = f", due {facts['due_at']:%Y-%m-%d %H:%M:%S}" if facts["state"] == "due" else ""
-        failed = f"event {entry.event_id} put aside by {facts['handler']}: {facts['state']}{due}"
+        failed = f"event {entry.event_id} parked by {facts['handler']}: {facts['state']}{due}"
         return f"{failed}, {facts['attempt']} attempts failed: {facts['reason'] or '-'}"
     if entry.kind == "action":
         about = f"event {entry.event_id} of {facts['handler']}" if entry.event_id else facts["handler"]
@@ -77,7 +77,7 @@ def _event(entry: TimelineEntry) -> str:
 
 
 def _noted(op: str, note: Any) -> str:
-    """Who and why: of a snapshot in words, for the engine has written it; else as the application has."""
+    """Who and why: for a snapshot in words, because the engine wrote it; otherwise the application's note as it is."""
     if op == "snapshot" and isinstance(note, dict):
         for work, said in note.items():
             if isinstance(said, dict) and said.get("by"):
@@ -91,7 +91,7 @@ def _effect(entry: TimelineEntry) -> str:
     took = "" if facts["seconds"] is None else f" in {facts['seconds'] * 1000:.0f} ms"
     ids = " ".join(facts[name] for name in ("object_id", "request_id") if facts[name])
     end = {"done": f"done{took}", "failed": f"failed{took}: {facts['error']}"}.get(
-        facts["state"], "outcome unknown: it was begun, and its end never written down"
+        facts["state"], "outcome unknown: it started, and no end was recorded"
     )
     text = f"{facts['handler']} {facts['step']} {ids}".rstrip()
     return f"{text} for event {entry.event_id}, {end}  {fields(facts['changed'] or {})}".rstrip()
@@ -115,7 +115,7 @@ def _stands(history: History) -> Iterator[Line]:
         states.setdefault(delivery.handler, []).append(delivery.state)
     for handler, of_it in states.items():
         left = [f"{of_it.count(state)} {state}" for state in ("waiting", "due", "held", "dead") if state in of_it]
-        but = f", but for {of_it.count('skipped')} skipped" if "skipped" in of_it else ""
+        but = f", except {of_it.count('skipped')} skipped" if "skipped" in of_it else ""
         yield f"now: {handler}: {', '.join(left) or f'everything is delivered{but}'}", BAD if left else NOW
 
 

@@ -18,8 +18,8 @@ from worker.operate.preview import UNKNOWN, Preview, check_previewable, preview
 async def show_previews(registry: Registry, newest: Mapping[str, Mapping[str, Sequence[int]]], *, as_json: bool) -> int:
     """Print what handlers would do; returns the exit code.
 
-    newest  for each handler, by topic, the newest event of each key that it would hear
-    0, or 1 when it cannot be said of some key. Raises UsageError for a handler that cannot be previewed, CheckFailed.
+    newest  for each handler, by topic, the newest event of each key that it would get
+    0, or 1 when some key's plan is unknown. Raises UsageError for a handler that cannot be previewed, CheckFailed.
     """
     handlers = [registry.handlers[name] for name in newest]
     check_previewable(handlers)
@@ -31,7 +31,7 @@ async def show_previews(registry: Registry, newest: Mapping[str, Mapping[str, Se
                 async for found in preview(handler, topic, ids, services):
                     counts[found.action] += 1
                     _show(found, as_json=as_json)
-    click.echo(f"nothing was done; would be: {', '.join(f'{n} {action}' for action, n in counts.items())}", err=True)
+    click.echo(f"nothing was done; planned: {', '.join(f'{n} {action}' for action, n in counts.items())}", err=True)
     return NEGATIVE if counts[UNKNOWN] else 0
 
 

@@ -1,6 +1,6 @@
-"""What `hearken replay` says of a run while it goes on, and at its end.
+"""What `hearken replay` prints about a run, during it and at its end.
 
-As JSON it is one document, written as it comes: the events of a long run are not kept in memory.
+The JSON output is one document, written piece by piece: the events of a long run are not kept in memory.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from worker.commands.progress_bar import Tell
 from worker.operate.replay import Chunk, Replay
 from worker.operate.selection import SelectionCount
 
-# So many appended events are listed for people; of more, only the number is said.
+# At most this many appended events are listed for people; beyond that, only their number is printed.
 LISTED = 20
 
 
 class Told:
-    """Says what happens to one run. `events` counts what was appended by this command."""
+    """Reports what happens to one run. `events` counts what was appended by this command."""
 
     def __init__(self, run: Replay, count: SelectionCount, *, as_json: bool) -> None:
         self.run = run
@@ -33,7 +33,7 @@ class Told:
 
     @property
     def complete(self) -> bool:
-        """Whether all that was chosen has had its turn."""
+        """Whether every chosen event was dealt with."""
         return self._last >= self._count.last
 
     def nothing_to_do(self, negative: int) -> int:
@@ -42,17 +42,17 @@ class Told:
             self.begins()
             self._end_document()
         if self.run.id:
-            click.echo(f"replay {self.run.id} is complete: there is nothing left of it", err=True)
+            click.echo(f"replay {self.run.id} is complete: nothing is left to append", err=True)
             return 0
-        click.echo("no event is as asked for: nothing is replayed", err=True)
+        click.echo("no event matches: nothing was replayed", err=True)
         return negative
 
     def begins(self) -> None:
-        """The run is known: whatever happens, this is how to go on with it."""
+        """The run is known: say how to resume it, whatever happens."""
         if self._json:
             click.echo(f'{{"run": {self.run.id or "null"}, "events": [', nl=False)
         if self.run.id and self._count.events > LISTED:
-            click.echo(f"replay {self.run.id}; if it is broken off, go on with: {self._command}", err=True)
+            click.echo(f"replay {self.run.id}; if interrupted, resume with: {self._command}", err=True)
 
     def appended(self, chunk: Chunk) -> None:
         """A chunk is committed."""
@@ -69,11 +69,11 @@ class Told:
         self._last = chunk.last
 
     def waits(self, names: list[str], tell: Tell) -> None:
-        """The handlers are not through with what was appended: said once in text, or on the bar."""
+        """The handlers have not delivered what was appended: printed once as text, or shown on the bar."""
         tell(self.events, self._count.events, f"waiting for {', '.join(names)}")
         if names != self._waited:
             self._waited = names
-            click.echo(f"waiting for {', '.join(names)} (`hearken status` says how it stands)", err=True)
+            click.echo(f"waiting for {', '.join(names)} (see `hearken status`)", err=True)
 
     def ended(self, code: int) -> int:
         """All is appended, or it was interrupted; returns the exit code."""
@@ -84,7 +84,7 @@ class Told:
             click.echo(f"{self.events:,} appended, for {whom}", err=True)
         else:
             done = f"{self.events:,} of {self._count.events:,} appended, up to event {self._last}"
-            click.echo(f"interrupted: {done}; go on with: {self._command}", err=True)
+            click.echo(f"interrupted: {done}; resume with: {self._command}", err=True)
         return code
 
     @property
