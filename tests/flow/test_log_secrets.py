@@ -6,7 +6,7 @@ import asyncio
 import json
 import operator
 import signal
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,16 +37,27 @@ async def running(url: str, lines: list[str], level: str) -> AsyncIterator[None]
     await prepare(url, leaky_handlers())
     environment = program_environment(url, leaky.__name__, HEARKEN_LOG_LEVEL=level)
     process = await asyncio.create_subprocess_exec(
-        *WORKER, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        *WORKER, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
     )
-    reading = asyncio.create_task(process.communicate())
+    working = asyncio.Event()
+    reading = asyncio.create_task(read(process, lines, working))
     try:
+        await working.wait()  # a start takes long on a busy machine
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        output, errors = await reading
-        lines += (output + errors).decode().splitlines()
-        assert process.returncode == 0
+        await reading
+        assert await process.wait() == 0
+
+
+async def read(process: Process, lines: list[str], working: asyncio.Event) -> None:
+    """Keep what the program prints; tell when it works, or has ended without."""
+    assert process.stdout is not None
+    async for line in process.stdout:
+        lines.append(line.decode().rstrip("\n"))
+        if '"event": "working"' in lines[-1]:
+            working.set()
+    working.set()
 
 
 async def until_settled(url: str) -> None:
