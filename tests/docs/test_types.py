@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.examples import source
+from tests.support.pages import page
+
 ROOT = Path(__file__).parents[2]
 WRONG = """
 from worker import Change, Context, Retry, on
@@ -85,11 +88,12 @@ def test_the_wheel_ships_the_types_and_the_licence(wheel: Path) -> None:
     assert "END OF TERMS AND CONDITIONS" in licence.decode()
 
 
-def test_the_handlers_of_the_readme_are_well_typed(author: Author) -> None:
+@pytest.mark.parametrize("name", ["README.md", "docs/handlers.md"])
+def test_the_example_handlers_are_well_typed(author: Author, name: str) -> None:
     """As an author who copies them would have it."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert any("@on(" in block for block in blocks)
-    assert author.mypy("\n".join(blocks)) == []
+    blocks = page(name).all("python")
+    assert any("@on(" in block.text for block in blocks)
+    assert author.mypy(source(blocks)) == []
 
 
 def test_mistakes_of_an_author_are_seen(author: Author) -> None:
