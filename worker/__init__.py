@@ -117,7 +117,6 @@ __all__ = [
     "Standing",
     "Unavailable",
     "UsageError",
-    "__version__",
     "command",
     "demo",
     "diagnosis",
