@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -55,7 +56,7 @@ def test_public_names_are_those_of_their_modules() -> None:
     """`from worker import …` gives what `__all__` promises, and nothing else."""
     for name in worker.__all__:
         value = getattr(worker, name)
-        home = getattr(value, "__module__", "worker.declare.registry")
+        home = "worker.declare.registry" if inspect.ismethod(value) else value.__module__
         assert getattr(import_module(home), name) == value
     with pytest.raises(AttributeError, match="nonsense"):
         worker.nonsense  # type: ignore[attr-defined]  # noqa: B018
