@@ -28,6 +28,7 @@ from worker.http.probes import Probes
 from worker.http.server import HttpServer
 from worker.install.migrate import require_migrated
 from worker.install.privileges import require_rights
+from worker.install.row_security import require_every_row
 from worker.log.partitions import Retention
 from worker.observe.canary import Canary
 from worker.observe.gauges import Gauges
@@ -200,6 +201,7 @@ class App:
         connection = await self.services.database.connect()
         try:
             await require_rights(connection, self.registry.handlers.values())
+            await require_every_row(connection, self.registry)
             await require_migrated(connection, self.registry)
             for handler in self.registry.handlers.values():
                 if handler.is_table:

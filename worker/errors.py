@@ -9,6 +9,8 @@
     │   ├── WatchError         a table cannot be watched as declared
     │   ├── ForeignCursor      a cursor was written by another cluster (a restored dump)
     │   ├── NotAllowed         the role of DATABASE_URL lacks rights: the message holds the GRANTs
+    │   │   └── RowsHidden     a policy would hide rows of a table from the role: absence would be taken as fact
+    │   ├── ConnectionLost     a connection of the engine's was lost, or none could be had: no handler's fault
     │   └── Unsupported        this server cannot carry the log (too old, read-only, a pooler)
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
     ├── Braked                 a paused handler would take much away: fix the rows, or confirm
@@ -26,6 +28,8 @@ The message of each is what an operator reads: what happened, on what, and what 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+import psycopg
 
 
 class HearkenError(Exception):
@@ -62,6 +66,19 @@ class ForeignCursor(DatabaseError):
 
 class NotAllowed(DatabaseError):
     """The role may not read the log, move its cursors, or park what failed."""
+
+
+class RowsHidden(NotAllowed, psycopg.errors.InsufficientPrivilege):
+    """Row-level security would hide rows, which would pass for deleted ones: the server refused to answer."""
+
+    REMEDY = (
+        "a worker must see every row: give its role `alter role … bypassrls`, or make it a member of the table's owner"
+        " (`hearken doctor` has the statements)"
+    )
+
+
+class ConnectionLost(DatabaseError, psycopg.OperationalError):
+    """The server or the network ended a connection that the engine had made, or gave none in time."""
 
 
 class Unsupported(DatabaseError):

@@ -17,6 +17,7 @@ from handlers.packages.link import Link, crm
 from handlers.packages.logins import sync_booking, sync_profile
 from handlers.packages.requests import daily_package_sync, sync_all_packages, sync_requested_profile
 from handlers.packages.settings import CrmSettings
+from worker import reads
 
 __all__ = [
     "Crm",
@@ -31,3 +32,5 @@ __all__ = [
     "sync_profile",
     "sync_requested_profile",
 ]
+
+reads("public.profiles", "public.crm_customer_mapping", "public.packages")

@@ -13,5 +13,15 @@ from handlers.sessions.commands import invoice, purchases
 from handlers.sessions.completing import complete_purchase
 from handlers.sessions.countdown import count_down
 from handlers.sessions.following import follow_session
+from worker import reads
 
 __all__ = ["audit_invoice", "complete_purchase", "count_down", "follow_session", "invoice", "purchases"]
+
+reads(
+    "public.purchases",
+    "public.invoices",
+    "public.active_game_sessions_v2",
+    "public.session_suspects",
+    "public.session_disagreements",
+    "public.purchase_session_overview",
+)

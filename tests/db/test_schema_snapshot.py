@@ -68,6 +68,7 @@ async def test_a_second_migration_changes_nothing(empty_database_url: str) -> No
         "comment on table hearken.events is 'x'",
         "alter function hearken.note() volatile",
         "alter table hearken.parked set (fillfactor = 50)",
+        "alter table hearken.parked replica identity full",
         "alter table hearken.effects alter column step type varchar",
         'alter table hearken.events alter column topic type text collate "POSIX"',
     ],

@@ -19,6 +19,9 @@ select c.oid, format('%I.%I', n.nspname, c.relname) as name,
        (select inhparent::regclass::text from pg_inherits where inhrelid = c.oid) as parent,
        pg_get_expr(c.relpartbound, c.oid) as bound,
        array_to_string(c.reloptions, ', ') as options,
+       case when c.relkind in ('r', 'p') then
+           case c.relreplident when 'd' then null when 'f' then 'full' else c.relreplident::text end
+       end as "replica identity",
        obj_description(c.oid, 'pg_class') as comment
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname in ('hearken', 'public') and c.relkind not in ('i', 'I') and c.relname !~ '^events_[0-9]{8}$'
@@ -75,7 +78,7 @@ async def _rows(connection: AsyncConnection[DictRow], query: LiteralString, oid:
 async def _relation(connection: AsyncConnection[DictRow], row: DictRow) -> str:
     oid = row["oid"]
     head = f"{row['kind']} {row['name']}"
-    for word in ("partitioned", "parent", "bound", "options"):
+    for word in ("partitioned", "parent", "bound", "options", "replica identity"):
         head += f" {word}: {row[word]}" if row[word] else ""
     lines = [head, *_comment(row["comment"])]
     if row["kind"] == "sequence":

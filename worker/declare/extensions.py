@@ -79,6 +79,7 @@ class Extensions:
         self.stand_ins: list[StandIn] = []
         self.demos: dict[str, Callable[..., Awaitable[None]]] = {}
         self.commands: list[Any] = []
+        self.relations: set[str] = set()
 
     def resource(self, factory: Factory) -> Factory:
         """Declare a process-wide client: an async generator `(settings, database)`; see `Context.use`."""
@@ -126,6 +127,13 @@ class Extensions:
             return play
 
         return declare
+
+    def reads(self, *relations: str) -> None:
+        """Declare tables and views ("schema.name") of which a system needs every row, beside those that it watches.
+
+        No worker runs while row-level security may hide rows of them from its role.
+        """
+        self.relations.update(relations)
 
     def command(self, command: Command) -> Command:
         """Add a click command (or group) of a system to `hearken`."""

@@ -209,3 +209,4 @@ diagnosis = registry.diagnosis
 stand_in = registry.stand_in
 demo = registry.demo
 command = registry.command
+reads = registry.reads

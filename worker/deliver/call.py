@@ -6,13 +6,19 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic_core import PydanticSerializationError, to_json
 
 from worker.change import Change
 from worker.declare.handler import Handler
-from worker.outcomes import Outcome, Park, Retry
+from worker.errors import ConnectionLost, HearkenError, RowsHidden
+from worker.outcomes import Outcome, Park, Retry, Snooze, Unavailable
+
+E = TypeVar("E", bound=BaseException)
+
+# Seconds until a delivery is tried again that has lost a connection of ours.
+AFTER_LOSS = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attem
     except Outcome as outcome:
         return Attempt(outcome)
     except TimeoutError as error:
-        if limit.expired():
+        if limit.expired() and _found(ConnectionLost, error) is None:
             return Attempt(Retry(f"no result within {handler.timeout:g} s"))
         return _failure(error)
     except BaseException as error:
@@ -63,8 +69,32 @@ async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attem
 
 
 def _failure(error: BaseException) -> Attempt:
-    """An unknown exception is a failed attempt. Its message may hold row values: it goes to the table, not the log."""
-    return Attempt(Retry(type(error).__qualname__), "".join(traceback.format_exception(error)))
+    """An unknown exception is a failed attempt. Its message may hold row values: it goes to the table, not the log.
+
+    What is wrong with our own connections, or with what our role may see, is no fault of the event's: no attempt is
+    used.
+    """
+    text = "".join(traceback.format_exception(error))
+    if lost := _found(ConnectionLost, error):
+        return Attempt(Snooze(AFTER_LOSS, str(lost)), text)
+    if hidden := _found(RowsHidden, error):
+        return Attempt(Unavailable(str(hidden), alarm=True), text)
+    return Attempt(Retry(str(error) if isinstance(error, HearkenError) else type(error).__qualname__), text)
+
+
+def _found(kind: type[E], error: BaseException) -> E | None:
+    """The error of this kind that `error` is, or came of."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, kind):
+            return one
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            left += [one.__context__, one.__cause__]
+            left += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return None
 
 
 def _returned(handler: Handler, result: Any) -> Attempt:

@@ -12,7 +12,7 @@ import structlog
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from worker.capture.catalog import Table
+from worker.capture.catalog import Table, read_table
 from worker.change import Change, Row
 from worker.deliver import effects, runs
 from worker.deliver.plan import Plan, Planned
@@ -88,7 +88,8 @@ class Context:
     async def row(self, change: Change) -> Row | None:
         """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
 
-        Raises DeclarationError for an event that is not about a row, such as a tick.
+        Raises DeclarationError for an event that is not about a row, such as a tick; RowsHidden, or WatchError when
+        there is no such table any more: what cannot be seen is not gone.
         """
         table = self.services.tables.get(change.topic)
         if table is None:
@@ -98,11 +99,10 @@ class Context:
             )
         if change.key is None:
             return None
-        query, values = row_query(table, change.key)
         if self._transaction is not None:
-            return await _first(self._transaction, query, values)
-        async with self.services.database.connection() as connection:
-            return await _first(connection, query, values)
+            return await _read_row(self._transaction, table, change)
+        async with self.services.database.engine.connection() as connection:
+            return await _read_row(connection, table, change)
 
     def use(self, resource: Callable[..., AsyncIterator[T]]) -> T:
         """The process-wide value of a `@resource` factory.
@@ -151,6 +151,10 @@ def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
     return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions), values
 
 
-async def _first(connection: Connection, query: sql.Composed, values: list[str]) -> DictRow | None:
+async def _read_row(connection: Connection, table: Table, change: Change) -> DictRow | None:
+    query, values = row_query(table, str(change.key))
     # Prepared, it would fail once the table has been given a column.
-    return await (await connection.execute(query, values, prepare=False)).fetchone()
+    row = await (await connection.execute(query, values, prepare=False)).fetchone()
+    if row is None:
+        await read_table(connection, change.topic)  # a view in the table's place may leave rows out
+    return row

@@ -90,7 +90,7 @@ async def record_effect(
         "step": step,
         "base": base,
     }
-    async with database.connection() as connection:
+    async with database.engine.connection() as connection:
         started = await (await connection.execute(START, row)).fetchone()
     assert started is not None  # noqa: S101  # an aggregate selects one row, so one is inserted
     effect = Effect(step, f"{base}:{started['generation']}")
@@ -98,5 +98,5 @@ async def record_effect(
         yield effect
     finally:
         if effect._ended is not None:
-            async with database.connection() as connection:
+            async with database.engine.connection() as connection:
                 await connection.execute(END, {"id": started["id"], **effect._ended})

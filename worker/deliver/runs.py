@@ -92,13 +92,13 @@ class RunEnd:
 async def begin_run(database: Database, change: Change) -> None:
     """Record that the run of this event has started."""
     row = {"event_id": change.id, "topic": change.topic, "source": _source(change), "attempt": change.attempt}
-    async with database.connection() as connection:
+    async with database.engine.connection() as connection:
         await connection.execute(BEGIN, row)
 
 
 async def tell_progress(database: Database, event_id: int, progress: dict[str, Any]) -> None:
     """Store the progress that the handler reports."""
-    async with database.connection() as connection:
+    async with database.engine.connection() as connection:
         await connection.execute(PROGRESS, (json.dumps(progress), event_id))
 
 

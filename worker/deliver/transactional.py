@@ -29,8 +29,20 @@ CHECK_CONSTRAINTS: LiteralString = "set constraints all immediate"
 async def deliver_batch(
     handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
 ) -> list[Delivery]:
-    """Deliver to a transactional handler, in the batch's transaction."""
+    """Deliver to a transactional handler, in the batch's transaction.
+
+    What it sets there holds neither for what follows in this transaction nor for the next batch.
+    """
+    transaction.worn = True
     await transaction.execute(SURROUND, (handler.name,))
+    deliveries = await _deliver(handler, changes, services, transaction)
+    await transaction.reset_session()
+    return deliveries
+
+
+async def _deliver(
+    handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
+) -> list[Delivery]:
     started_at = time.time()
     ended = await _under_savepoint(handler, changes, services, transaction)
     if ended.outcome is None:

@@ -6,9 +6,11 @@ from typing import Any, LiteralString
 
 from worker.doctor.finding import Finding, judged
 from worker.doctor.patient import Patient
+from worker.postgres.database import ENGINE
 
-# Beside the pools: to listen, to look at the database, and, for a moment each hour, for the log's partitions.
-BESIDE = 3
+# Beside the pools: to listen, to look at the database, and, for a moment each hour, for the log's partitions; and the
+# one in reserve for a handler that borrows a second.
+BESIDE = 4 + ENGINE
 # Share of the server's connections above which a deploy, or a burst of the application, may find none free.
 NEARLY_ALL = 0.9
 

@@ -56,6 +56,7 @@ class DoctorCheck:
 CHECKS = (
     DoctorCheck("notifications", notifications.check_notifications),
     DoctorCheck("rights", rights.check_privileges),
+    DoctorCheck("row security", rights.check_row_security, of_code=True),
     DoctorCheck("clock", clock.check_clock),
     DoctorCheck("migrations", schema.check_schema, of_code=True),
     DoctorCheck("tables", tables.check_tables, of_code=True),

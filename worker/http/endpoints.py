@@ -99,7 +99,7 @@ class Endpoints:
         key = _idempotency_key(request)
         body = await _body(request, endpoint.body)
         try:
-            async with self._database.connection() as connection:
+            async with self._database.engine.connection() as connection:
                 event_id = await append_request(
                     connection, handler, body, source="http", idempotency_key=key, alone=endpoint.alone
                 )
@@ -132,14 +132,14 @@ class Endpoints:
         return web.json_response(run_document(endpoint, run, await self._why_waiting(handler, run)))
 
     async def _find(self, event_id: int) -> Run | None:
-        async with self._database.connection() as connection:
+        async with self._database.engine.connection() as connection:
             return await find_run(connection, event_id)
 
     async def _why_waiting(self, handler: Handler, run: Run | None) -> str | None:
         """Why an unfinished run does not move, if its handler is paused."""
         if run is not None and run.ended_at is not None:
             return None
-        async with self._database.connection() as connection:
+        async with self._database.engine.connection() as connection:
             return await why_paused(connection, handler.name)
 
 

@@ -11,14 +11,16 @@ from typing import Any, LiteralString
 from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.rows import dict_row
 
-from worker.errors import ClaimLost, ForeignCursor, NotMigrated
+from worker.errors import ClaimLost, ForeignCursor, NotMigrated, Unsupported
 from worker.postgres.database import Connection
 from worker.postgres.locks import claim_lock
 
+READ_ONLY = "the database takes no writes (a read replica, or default_transaction_read_only of the role or database)"
 # Sent as one simple query, so that the transaction's begin costs no round trip of its own.
 CLAIM: LiteralString = """
 begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).target::text, (cursor_row).last_id,
-              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards, (cursor_row).seq
+              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards, (cursor_row).seq,
+              current_setting('transaction_read_only') = 'on' as read_only
 from hearken.claim(%s, %s, %s)
 """
 # The compare-and-set: whoever settles deletes the very row that was read, and puts the next in its place.
@@ -60,7 +62,7 @@ async def claim(connection: Connection, handler: str, shard: int) -> Claim | Non
     """Begin a transaction and take the cursor for it, or None when another worker has it.
 
     The advisory lock assigns no transaction id, so a batch that waits holds back neither vacuum nor a snapshot.
-    Raises NotMigrated, ForeignCursor.
+    Raises NotMigrated, ForeignCursor, Unsupported when nothing that is delivered could be recorded.
     """
     async with AsyncClientCursor(connection, row_factory=dict_row) as cursor:
         await cursor.execute(CLAIM, (claim_lock(handler, shard), handler, shard))
@@ -68,6 +70,8 @@ async def claim(connection: Connection, handler: str, shard: int) -> Claim | Non
         row = await cursor.fetchone()
     if row is None or not row["claimed"]:
         return None
+    if row["read_only"]:
+        raise Unsupported(f"{READ_ONLY}: nothing is delivered, because it could not be recorded")
     if row["done"] is None:
         raise NotMigrated(f"handler {handler} (shard {shard}) has no cursor: run `hearken migrate`")
     if row["cluster"] != connection.cluster:

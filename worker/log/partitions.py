@@ -47,6 +47,8 @@ where i.inhparent = 'hearken.events'::regclass and c.relname ~ '^events_[0-9]{8}
 # https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-ATTACH-PARTITION
 ATTACH_LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '1s'"
 CREATE = sql.SQL("create table {} (like hearken.events including defaults including constraints including indexes)")
+# What has no key must have this for a publication FOR ALL TABLES.
+IDENTIFY = sql.SQL("alter table {} replica identity full")
 ATTACH = sql.SQL("alter table hearken.events attach partition {} for values from ({}) to ({})")
 # With this lock, everybody who was writing to the partition has ended: what it holds now is all there will be.
 CLOSE = sql.SQL("lock table {} in share mode")
@@ -97,10 +99,11 @@ class Partition:
     def identifier(self) -> sql.Identifier:
         return sql.Identifier("hearken", self.name)
 
-    def statements(self) -> tuple[sql.Composed, sql.Composed]:
+    def statements(self) -> tuple[sql.Composed, ...]:
         """What makes it."""
         first, end = (datetime.combine(day, time(), UTC) for day in (self.day, self.day + timedelta(days=1)))
-        return CREATE.format(self.identifier), ATTACH.format(self.identifier, first.isoformat(), end.isoformat())
+        attach = ATTACH.format(self.identifier, first.isoformat(), end.isoformat())
+        return CREATE.format(self.identifier), IDENTIFY.format(self.identifier), attach
 
 
 async def missing_partitions(connection: AsyncConnection[Any]) -> list[Partition]:

@@ -93,7 +93,7 @@ class Gauges:
             "hearken_pool_connections", "Connections by pool and state", labels=["pool", "state"]
         )
         waiting = GaugeMetricFamily("hearken_pool_waiting", "Callers waiting for a connection", labels=["pool"])
-        for pool in (self._database.batches, self._database.work):
+        for pool in self._database.pools:
             stats = pool.get_stats()
             connections.add_metric([pool.name, "size"], stats["pool_size"])
             connections.add_metric([pool.name, "available"], stats["pool_available"])

@@ -19,6 +19,8 @@ from worker.deliver.context import Services
 from worker.doorbell.listener import ANSWER, Listener
 from worker.errors import CheckFailed
 from worker.install.migrate import Pending, find_pending
+from worker.install.privileges import require_rights
+from worker.install.row_security import require_every_row
 from worker.observe.checks import FRESH, CheckResult, ReadinessCheck, Remembered
 from worker.observe.stalls import judge_alone, judge_schedules, judge_status, summary, unmoved
 from worker.observe.status import HandlerStatus, read_status
@@ -28,6 +30,8 @@ from worker.settings import Settings
 # Seconds for what is asked of the database (more than Inspection's, so that its errors are heard), and of others.
 DATABASE_PATIENCE = 4.0
 ANSWER_WITHIN = 8.0
+# Seconds that an answer is good for that changes when a person changes it.
+RARELY = 10.0
 # How many undelivered events are counted at most, per cursor.
 COUNTED = 10_000
 
@@ -85,6 +89,7 @@ class Health:
     def _engine_checks(self) -> Iterator[ReadinessCheck]:
         yield ReadinessCheck("worker", self._work, patience=ANSWER_WITHIN, fresh=0.0)
         yield self._database
+        yield ReadinessCheck("rights", self._rights, patience=2 * DATABASE_PATIENCE, fresh=RARELY)
         yield ReadinessCheck("migrations", self._migrations, patience=2 * DATABASE_PATIENCE)
         yield ReadinessCheck("triggers", self._triggers, patience=2 * DATABASE_PATIENCE)
         yield ReadinessCheck("listener", self._listening, patience=ANSWER_WITHIN, fresh=0.0)
@@ -130,6 +135,13 @@ class Health:
         await self._need_database()
         async with self.inspection.connection() as connection:
             return await read_status(connection, self._registry.handlers, most=COUNTED)
+
+    async def _rights(self) -> str:
+        await self._need_database()
+        async with self.inspection.connection() as connection:
+            await require_rights(connection, self._registry.handlers.values())
+            await require_every_row(connection, self._registry)
+        return "the role may do a worker's work, and sees every row"
 
     async def _migrations(self) -> str:
         pending = await self._pending.get()

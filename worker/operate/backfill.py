@@ -188,6 +188,8 @@ class Filler:
                 await cursor.execute(READ_ONLY)
                 await write_as_triggers(self._connection)
                 found: list[str] = await (await cursor.execute(query, [*values, size])).fetchall()
+        except errors.InsufficientPrivilege:
+            raise  # what one may not see says nothing of the condition
         except MISTAKES as error:
             raise not_a_condition(error) from None
         return found

@@ -59,7 +59,7 @@ async def preview(handler: Handler, topic: str, ids: Iterable[int], services: Se
     """
     left = iter(ids)
     while some := list(islice(left, handler.concurrency)):
-        async with services.database.connection() as connection:
+        async with services.database.engine.connection() as connection:
             events = await find_events(connection, Filter([topic], some), limit=len(some), rows=True)
         for found in await asyncio.gather(*(_preview_one(handler, event, services) for event in events)):
             yield found

@@ -43,6 +43,8 @@ async def check_condition(connection: AsyncConnection[Any], table: Table, text: 
             await cursor.execute(PLAN.format(table=relation, condition=alone), (True,))
             await cursor.execute(PLAN.format(table=relation, condition=condition_sql(text)), (True,))
             (plan,) = await cursor.fetchall()
+    except errors.InsufficientPrivilege:
+        raise  # what one may not see says nothing of the condition
     except MISTAKES as error:
         raise not_a_condition(error) from None
     return int(plan[0]["Plan"]["Plan Rows"])

@@ -1,79 +1,51 @@
-"""Connections to Postgres: where every call gets its timeout, and where a broken one is replaced.
+"""The process's connections to Postgres: every one is made ours here, and given back clean.
 
-Two pools, because a batch holds a connection while its handlers, who need one each, wait for the outside world:
-with one pool, batches could take all of it and wait for themselves.
+Pools apart, so that nobody waits for himself: a batch holds a connection of `batches` while its handlers, who borrow
+from `work`, wait for the outside world; what the engine writes and reads for a delivery goes over `engine`, one
+statement at a time. A borrower who has one already and finds `work` used up gets the one in `reserve`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, TypeVar
+from contextvars import ContextVar
+from typing import LiteralString
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg import sql
+from psycopg.rows import dict_row
 
-from worker.errors import Unsupported
+from worker.errors import NotAllowed, Unsupported
+from worker.postgres.connection import Connection
+from worker.postgres.pool import Pool
 from worker.postgres.pooler import refuse_shared
+from worker.postgres.session import BY_INDEX, PINNED, READ_ONLY, clean, pin
 from worker.settings import Settings
 
-T = TypeVar("T")
+__all__ = ["CLUSTER", "ENGINE", "Connection", "Database"]
 
 OLDEST_SERVER = 140000
 CONNECT_TIMEOUT = 10
 # Seconds beyond the server's own timeout until the client gives up: then the server or the network is gone.
 GRACE = 5.0
+NOTHING: Mapping[str, str] = {}
+# Connections for the engine's own statements, which take a moment each.
+ENGINE = 2
 
-# Keepalives of the server's own: the locks of a worker whose machine is gone must not outlive it for hours.
-SESSION: LiteralString = """
-select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),
-       set_config('idle_in_transaction_session_timeout', '0', false), set_config('timezone', 'UTC', false),
-       set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
-       set_config('tcp_keepalives_count', '3', false)
-"""
-READ_ONLY: LiteralString = "set default_transaction_read_only = on"
-# The engine reads by index whatever the values are, so planning anew each time only costs; and a plan made while a
-# day's partition was empty must not read it whole when it is full.
-BY_INDEX: LiteralString = """
-select set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false),
-       set_config('enable_bitmapscan', 'off', false)
-"""
 CLUSTER: LiteralString = """(
     (select oid from pg_database where datname = current_database())::text || '/' ||
-    case when has_function_privilege('pg_control_system()', 'execute')
-         then (select system_identifier from pg_control_system())::text else '' end)"""
-PLACE: LiteralString = "select pg_backend_pid() as backend, " + CLUSTER + " as cluster"
+    (select system_identifier from pg_control_system())::text)"""
+PLACE: LiteralString = "select " + CLUSTER + " as cluster"
+MAY_KNOW: LiteralString = """
+select pg_backend_pid() as backend, current_user::text as role,
+       has_function_privilege('pg_catalog.pg_control_system()', 'execute') as may_know
+"""
 ORIGIN: LiteralString = "select set_config('hearken.origin', %s, false)"
 SERVER: LiteralString = "select pg_is_in_recovery() as replica, current_setting('server_version_num')::int as version"
 
-
-class Connection(AsyncConnection[DictRow]):
-    """A connection on which no call waits forever, also when the other end is silently gone.
-
-    `cluster` says which database this is: transaction ids mean nothing in another one, such as a restored dump's.
-    """
-
-    call_timeout: float = 30.0 + GRACE
-    cluster: str = ""
-
-    async def wait(
-        self,
-        gen: Generator[Any, Any, T],
-        interval: float = 0.1,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> T:
-        limit = self.call_timeout if timeout is None else timeout
-        try:
-            return await super().wait(gen, interval, timeout=limit)
-        except psycopg.errors._WaitTimeout:
-            if timeout is not None:
-                raise  # the caller's own limit, and its to handle
-            await self.close()
-            raise psycopg.OperationalError(
-                f"no answer from the database within {limit:.0f} s: connection closed"
-            ) from None
+# How many connections of `work` and `reserve` the code that runs now has borrowed.
+_borrowed: ContextVar[int] = ContextVar("borrowed", default=0)
 
 
 class Database:
@@ -89,25 +61,38 @@ class Database:
             settings.database_url.get_secret_value(),
             application_name=application,
             connect_timeout=CONNECT_TIMEOUT,
+            client_encoding="utf8",
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,
         )
-        self.batches = self._pool("batches", settings.batches, self._configure_batches)
-        self.work = self._pool("work", settings.connections, self._configure)
+        milliseconds = f"{settings.query_timeout * 1000:.0f}"
+        limits = {"statement_timeout": milliseconds, "lock_timeout": milliseconds}
+        self._session = {**PINNED, **limits, **(READ_ONLY if read_only else {})}
+        self.batches = self._pool("batches", settings.batches, also=BY_INDEX)
+        self.work = self._pool("work", settings.connections)
+        self.engine = self._pool("engine", ENGINE)
+        self.reserve = self._pool("reserve", 1, at_least=0)
+        self._asked = 0
 
     def __repr__(self) -> str:
         return f"Database(batches={self._settings.batches}, connections={self._settings.connections})"
 
-    def _pool(
-        self, name: str, size: int, configure: Callable[[Connection], Awaitable[None]]
-    ) -> AsyncConnectionPool[Connection]:
-        return AsyncConnectionPool(
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All of them."""
+        return self.batches, self.work, self.engine, self.reserve
+
+    def _pool(self, name: str, size: int, *, at_least: int = 1, also: Mapping[str, str] = NOTHING) -> Pool:
+        async def configure(connection: Connection) -> None:
+            await self._configure(connection, {**self._session, **also})
+
+        return Pool(
             self._conninfo,
             connection_class=Connection,
             kwargs={"autocommit": True, "row_factory": dict_row},
             name=name,
-            min_size=1,
+            min_size=at_least,
             max_size=size,
             open=False,
             configure=configure,
@@ -116,36 +101,36 @@ class Database:
             reconnect_timeout=30,
         )
 
-    async def _configure(self, connection: Connection) -> None:
-        milliseconds = f"{self._settings.query_timeout * 1000:.0f}"
+    async def _configure(self, connection: Connection, session: Mapping[str, str]) -> None:
         connection.call_timeout = self._settings.query_timeout + GRACE
-        row = await (await connection.execute(PLACE)).fetchone()
-        assert row is not None  # noqa: S101  # a select without a table has one row
+        (row,) = await (await connection.execute(MAY_KNOW)).fetchall()
         await refuse_shared(connection, row["backend"], self._conninfo)
+        if not row["may_know"]:
+            raise NotAllowed(
+                "the database role may not ask which server this is, so a restored copy could not be told from the"
+                " original: as a superuser, run: grant execute on function pg_catalog.pg_control_system() to "
+                + sql.Identifier(row["role"]).as_string()
+            )
+        connection.clean = clean(session)
+        await connection.execute(pin(session))
+        (row,) = await (await connection.execute(PLACE)).fetchall()
         connection.cluster = row["cluster"]
-        await connection.execute(SESSION, (milliseconds, milliseconds))
-        if self.read_only:
-            await connection.execute(READ_ONLY)
-
-    async def _configure_batches(self, connection: Connection) -> None:
-        await self._configure(connection)
-        await connection.execute(BY_INDEX)
 
     async def open(self) -> None:
         """Start filling the pools, in the background."""
-        await self.batches.open(wait=False)
-        await self.work.open(wait=False)
+        for pool in self.pools:
+            await pool.open(wait=False)
 
     async def close(self) -> None:
         """Close every connection of the pools."""
-        await self.batches.close()
-        await self.work.close()
+        for pool in self.pools:
+            await pool.close()
 
     async def connect(self) -> Connection:
         """A connection outside the pools, in autocommit. Raises psycopg.OperationalError, Unsupported."""
         connection = await Connection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
         try:
-            await self._configure(connection)
+            await self._configure(connection, self._session)
             await self._check_server(connection)
         except BaseException:
             await connection.close()
@@ -163,27 +148,50 @@ class Database:
                 if not connection.closed:
                     await connection.rollback()
                 raise
+            finally:
+                if connection.worn:
+                    await connection.close()
 
     @asynccontextmanager
     async def connection(self, origin: str | None = None) -> AsyncIterator[Connection]:
-        """A connection of its own for a handler's writes, in autocommit.
+        """A connection of its own for a handler's writes, in autocommit; whatever is set on it is gone afterwards.
 
-        With `origin` its changes make no events for the handler of that name.
+        With `origin` its changes make no events for the handler of that name. Raises ConnectionLost.
         """
-        async with self.work.connection() as connection:
-            if origin is not None:
-                await connection.execute(ORIGIN, (origin,))
+        async with self._borrow() as connection:
             try:
+                if origin is not None:
+                    await connection.execute(ORIGIN, (origin,))
                 yield connection
             except BaseException:
                 if not connection.closed:
                     await connection.rollback()
-                    await _forget_statements(connection)
+                    await connection.forget_statements()
                 raise
             finally:
-                if origin is not None and not connection.closed:
-                    await connection.rollback()
-                    await connection.execute(ORIGIN, ("",))
+                await connection.make_new()
+
+    @asynccontextmanager
+    async def _borrow(self) -> AsyncIterator[Connection]:
+        """One of `work`. Who has one already never waits for it, because the others may be doing the same."""
+        borrowed = _borrowed.get()
+        _borrowed.set(borrowed + 1)
+        try:
+            if not borrowed or self._asked < self.work.max_size:
+                self._asked += 1
+                try:
+                    async with self.work.connection() as connection:
+                        yield connection
+                finally:
+                    self._asked -= 1
+            elif borrowed == 1:
+                async with self.reserve.connection() as connection:
+                    yield connection
+            else:
+                async with await self.connect() as connection:
+                    yield connection
+        finally:
+            _borrowed.set(borrowed)
 
     @staticmethod
     async def _check_server(connection: Connection) -> None:
@@ -195,13 +203,3 @@ class Database:
             raise Unsupported(
                 "DATABASE_URL points to a read replica: use the primary's address, a worker must write its cursors"
             )
-
-
-async def _forget_statements(connection: Connection) -> None:
-    """A statement prepared before a table was altered fails until it is prepared again.
-
-    Not by DEALLOCATE ALL: psycopg looks at the status of a statement's first execution only, and would go on to use
-    names that the server has forgotten. With the rollback of a transaction block it forgets them too.
-    """
-    async with connection.transaction(force_rollback=True):
-        pass

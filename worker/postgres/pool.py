@@ -1,0 +1,30 @@
+"""A pool of our connections: who asks gets one that works, or an error of ours that says why there is none."""
+
+from __future__ import annotations
+
+import asyncio
+
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from worker.errors import ConnectionLost
+from worker.postgres.connection import Connection
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """After a restart of the server the dead connections are found before anybody is given one."""
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109
+        """A connection that works. Raises ConnectionLost when there is none in time."""
+        waited = f"no connection to the database could be had (pool {self.name}, {self.max_size} at most)"
+        try:
+            connection = await super().getconn(timeout)
+            while not await connection.is_alive():
+                await connection.close()
+                await self.putconn(connection)
+                connection = await super().getconn(timeout)
+        except PoolTimeout as error:
+            raise ConnectionLost(f"{waited} within {timeout or self.timeout:g} s") from error
+        except asyncio.CancelledError as error:
+            error.__cause__ = ConnectionLost(waited)  # whoever has a time limit sees what the time went to
+            raise
+        return connection
