@@ -22,7 +22,8 @@ from worker.testing import bench
 
 # What a session can have of its own, as rows that are the same for two clean ones.
 STATE: LiteralString = """
-select 'setting' as kind, name, setting as value from pg_settings where name not in ('transaction_isolation', 'transaction_read_only')
+select 'setting' as kind, name, setting as value from pg_settings
+where name not in ('transaction_isolation', 'transaction_read_only')
 union all select 'user', current_user, session_user
 union all select 'setting', 'custom', coalesce(current_setting('app.tenant', true), '')
 union all select 'setting', 'origin', coalesce(current_setting('hearken.origin', true), '')
