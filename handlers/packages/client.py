@@ -79,6 +79,10 @@ class Crm:
             question = next_question(question, conditions, page)
         raise Refused(f"the CRM has more than {_MOST_PAGES} pages of {table} for one question")
 
+    async def shows_any(self, table: str) -> bool:
+        """Whether `table` has a row that this key may see."""
+        return bool((await self._patiently(table, {"select": "id", "limit": "1"})).rows)
+
     async def ping(self) -> None:
         """Ask the smallest question there is. Raises an outcome when the CRM is not there, or not for this key."""
         await self._once("customers", {"select": "id", "limit": "1"})

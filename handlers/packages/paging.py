@@ -36,6 +36,8 @@ def read_range(rows: Any, content_range: str) -> Page:
     first, last, total = said.groups()
     if len(rows) != (0 if first is None else int(last) - int(first) + 1):
         raise ValueError("not as many rows as the header says")
+    if first is not None and int(first) > 0:
+        raise ValueError("not from the first row on")
     if total == "*":  # not counted: only an empty page is the end
         return Page(rows, last=not rows)
     if not rows and int(total) > 0:

@@ -97,6 +97,11 @@ async def _check_customer(crm: Crm, customer_id: str) -> None:
             f"the CRM no longer shows customer {customer_id}, so its packages are left as they are: check the "
             "policies for CRM_SUPABASE_KEY; if it was merged or deleted, correct crm_customer_mapping"
         )
+    if not await crm.shows_any("packages"):
+        raise Refused(
+            "the CRM shows no packages of anybody, so those that are known are left as they are: check the policies "
+            "for CRM_SUPABASE_KEY; if there really are none, set removed_at in public.packages"
+        )
 
 
 async def _copy(

@@ -83,15 +83,21 @@ class Stripe:
             if error.code == "resource_missing":
                 return None
             raise
-        return None if "deleted" in found else found
+        if getattr(found, "id", None) != target[0]:
+            raise Down(f"Stripe's answer to {call} is about another object than was asked for")
+        return None if getattr(found, "deleted", None) is True else found
 
     async def list(
         self, call: str, method: Method[stripe.ListObject[T]], params: Params | None = None
     ) -> AsyncIterator[T]:
-        """Every object of a list, page by page. (The SDK's own paging would evade our pace.)"""
+        """Every object of a list, page by page. (The SDK's own paging would evade our pace.)
+
+        All of them, or an outcome: what is missing from the list is not at Stripe.
+        """
         asked: dict[str, Any] = {"limit": _PAGE, **(params or {})}
         while True:
             page = await self.read(call, method, params=asked)
+            _check_page(page, call, asked.get("starting_after"))
             for found in page.data:
                 yield found
             if not page.has_more:
@@ -167,6 +173,15 @@ class Stripe:
         if isinstance(outcome, StripeOutcome) and outcome.wait is not None:
             return outcome.wait
         return self._growing_wait(state)
+
+
+def _check_page(page: stripe.ListObject[Any], call: str, after: str | None) -> None:
+    """A list ends where its page says so, in so many words; anything else is half an answer. Raises Down."""
+    rows, more = getattr(page, "data", None), getattr(page, "has_more", None)
+    sound = getattr(page, "object", None) == "list" and isinstance(rows, list) and isinstance(more, bool)
+    # A page that ends where the one before it ended would be asked for again and again.
+    if not sound or (more and (not rows or getattr(rows[-1], "id", None) in (None, after))):
+        raise Down(f"Stripe's answer to {call} is no page of a list, or does not say where the list ends")
 
 
 def _worth_another_try(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ table hearken.actions
     CREATE INDEX actions_event ON hearken.actions USING btree (event_id)
     CREATE INDEX actions_key ON hearken.actions USING hash (key)
 
-sequence hearken.actions_id_seq replica identity: n
+sequence hearken.actions_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 table hearken.backfills
@@ -42,7 +42,7 @@ table hearken.backfills
     constraint backfills_pkey PRIMARY KEY (id)
     CREATE INDEX backfills_open ON hearken.backfills USING btree (topic) WHERE (ended_at IS NULL)
 
-sequence hearken.backfills_id_seq replica identity: n
+sequence hearken.backfills_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 table hearken.brakes
@@ -111,7 +111,7 @@ table hearken.effects
     CREATE INDEX effects_base ON hearken.effects USING btree (base)
     CREATE INDEX effects_key ON hearken.effects USING btree (topic, key)
 
-sequence hearken.effects_id_seq replica identity: n
+sequence hearken.effects_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 partitioned table hearken.events partitioned: RANGE (at) replica identity: full
@@ -154,7 +154,7 @@ table hearken.events_default parent: hearken.events bound: DEFAULT replica ident
     CREATE INDEX events_default_topic_id_idx ON hearken.events_default USING btree (topic, id)
     CREATE INDEX events_default_topic_tx_idx ON hearken.events_default USING btree (topic, tx)
 
-sequence hearken.events_id_seq replica identity: n
+sequence hearken.events_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 table hearken.migrations
@@ -181,7 +181,7 @@ table hearken.package_syncs
     seconds double precision not null default 0
     constraint package_syncs_pkey PRIMARY KEY (id)
 
-sequence hearken.package_syncs_id_seq replica identity: n
+sequence hearken.package_syncs_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 table hearken.parked
@@ -304,10 +304,10 @@ table public.active_game_sessions_v2 options: fillfactor=70
     CREATE TRIGGER sessions_suspect_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
     CREATE TRIGGER sessions_suspect_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
 
-sequence public.active_game_sessions_v2_id_seq replica identity: n
+sequence public.active_game_sessions_v2_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
-view public.active_invoices replica identity: n
+view public.active_invoices
         -- Invoices to scan or in play, with the time that is left.
     invoice_id bigint
     number text
@@ -367,7 +367,7 @@ table public.invoice_audit_log
     CREATE UNIQUE INDEX invoice_audit_log_event ON public.invoice_audit_log USING btree (event_id)
     CREATE TRIGGER sessions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.invoice_audit_log FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_rewriting()
 
-sequence public.invoice_audit_log_id_seq replica identity: n
+sequence public.invoice_audit_log_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 table public.invoices
@@ -405,7 +405,7 @@ table public.invoices
         END))) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'pending → active, expired, cancelled; active → used, expired, cancelled.')
     CREATE TRIGGER sessions_say_who BEFORE INSERT OR DELETE OR UPDATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_say_who()
 
-sequence public.invoices_id_seq replica identity: n
+sequence public.invoices_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 table public.packages
@@ -439,7 +439,7 @@ table public.profiles
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
         -- hearken 76777880dd144495
 
-view public.purchase_session_overview replica identity: n
+view public.purchase_session_overview
         -- Purchases beside their sessions; sync_status says whether they agree.
     purchase_id bigint
     user_id bigint
@@ -497,10 +497,10 @@ table public.purchases
     CREATE TRIGGER sessions_suspect_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
     CREATE TRIGGER sessions_suspect_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION sessions_suspect() -- enabled: A
 
-sequence public.purchases_id_seq replica identity: n
+sequence public.purchases_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
-view public.session_disagreements replica identity: n
+view public.session_disagreements
         -- Purchases whose session_status is not what their session says (due). Ask for some of them by purchase_id.
     purchase_id bigint
     session_status text collate "C"
@@ -527,10 +527,10 @@ table public.session_events
     CREATE UNIQUE INDEX session_events_event ON public.session_events USING btree (event_id)
     CREATE TRIGGER sessions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.session_events FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_rewriting()
 
-sequence public.session_events_id_seq replica identity: n
+sequence public.session_events_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
-view public.session_summary replica identity: n
+view public.session_summary
         -- Sessions with what they belong to.
     session_id bigint
     purchase_id bigint
@@ -575,7 +575,7 @@ table public.spaces
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
         -- hearken 9faa1f64db54cd6b
 
-sequence public.spaces_id_seq replica identity: n
+sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
 
 CREATE OR REPLACE FUNCTION public.activate_invoice(code text)

@@ -201,17 +201,17 @@ async def test_a_notification_queue_that_fills(server_directory: Path) -> None:
 
 async def test_more_connections_than_the_server_has(server_directory: Path) -> None:
     """What a worker's settings need, against what max_connections leaves."""
-    with EmbeddedPostgres(server_directory / "postgres", settings={**FAST, "max_connections": "12"}) as server:
+    with EmbeddedPostgres(server_directory / "postgres", settings={**FAST, "max_connections": "13"}) as server:
         await prepare(server.url, watched())
         findings = await examined(server.url, watched())
-        findings.problem("connections", "workers need up to 11, but max_connections leaves 9", "HEARKEN_BATCHES")
+        findings.problem("connections", "workers need up to 14, but max_connections leaves 10", "HEARKEN_BATCHES")
         small = await examined(server.url, watched(), HEARKEN_BATCHES="2", HEARKEN_CONNECTIONS="2")
         assert small.about("connections").state == "ok"
         async with AsyncExitStack() as stack:
-            for _ in range(8):
+            for _ in range(9):
                 await stack.enter_async_context(in_transaction(server.url))
             full = await examined(server.url, watched(), HEARKEN_BATCHES="2", HEARKEN_CONNECTIONS="2")
-        full.problem("connections", "of 9 are in use: close some, or raise max_connections")
+        full.problem("connections", "of 10 are in use: close some, or raise max_connections")
 
 
 async def test_more_connections_than_the_role_or_database_may_have(url: str) -> None:
@@ -228,4 +228,4 @@ async def test_several_workers_need_more(url: str) -> None:
     async with served(url, watched(), prepared=False) as worker:
         await worker.until_ready()
         findings = await examined(url, watched())
-    assert findings.about("connections").text.startswith("workers: 1, up to 11 connections each")
+    assert findings.about("connections").text.startswith("workers: 1, up to 14 connections each")

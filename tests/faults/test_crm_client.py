@@ -99,6 +99,7 @@ async def test_nothing_is_an_answer(client: Crm) -> None:
         Fault(status=200, body="[]", headers={"Content-Range": "*/35"}),
         Fault(status=200, body='[{"id": 1}]', headers={"Content-Range": "0-9/35"}),
         Fault(status=200, body='[{"id": 1}]'),
+        Fault(status=200, body='[{"id": 35}]', headers={"Content-Range": "34-34/35"}),
         Fault(status=200, body='[{"name": 1}]', headers={"Content-Range": "0-0/1"}),
     ],
     ids=lambda fault: f"{fault.status}{' drop' * fault.drop}{' cut' * fault.cut} {fault.body[:12]}",

@@ -238,3 +238,45 @@ async def test_a_plain_500_that_stays_is_definite(server: LocalStripe, database:
     assert isinstance(caught.value, StripeOutcome)
     assert caught.value.definite
     assert tries == 4
+
+
+HALF_ANSWERS = [
+    '{"object": "list", "has_more": false}',
+    '{"object": "list", "data": []}',
+    '{"object": "list", "data": [], "has_more": true}',
+    '{"object": "list", "data": [], "has_more": "no"}',
+    '{"object": "list", "data": [{"object": "product"}], "has_more": true}',
+    '{"object": "list", "data": [{"object": "product", "id": "p"}], "has_more": true}',
+    '{"object": "list", "data": null, "has_more": false}',
+    '{"object": "product", "id": "p", "data": [], "has_more": false}',
+]
+
+
+@pytest.mark.parametrize("body", HALF_ANSWERS)
+async def test_a_list_that_does_not_say_where_it_ends_is_no_list(
+    server: LocalStripe, database: Database, body: str
+) -> None:
+    """An empty or short list would mean that the rest of the catalogue is gone."""
+
+    async def answer(request: web.Request) -> web.Response:
+        account = request.path.endswith("/account")
+        return web.json_response(text='{"object": "account", "id": "acct_1"}' if account else body)
+
+    async with answering(answer) as url, open_stripe(stripe_settings(server, api_base=url), database) as client:
+        with pytest.raises(Unavailable, match="page of a list"):
+            _ = [one async for one in client.list("product.list", client.api.products.list_async)]
+
+
+@pytest.mark.parametrize("body", ['{"object": "product", "id": "other"}', '{"object": "product"}'])
+async def test_an_answer_about_another_object_says_nothing_of_this_one(
+    server: LocalStripe, database: Database, body: str
+) -> None:
+    """Neither that it is there, nor that it is deleted."""
+
+    async def answer(request: web.Request) -> web.Response:
+        account = request.path.endswith("/account")
+        return web.json_response(text='{"object": "account", "id": "acct_1"}' if account else body)
+
+    async with answering(answer) as url, open_stripe(stripe_settings(server, api_base=url), database) as client:
+        with pytest.raises(Unavailable, match="another object"):
+            await client.find("product.retrieve", client.api.products.retrieve_async, "wanted")

@@ -81,6 +81,7 @@ async def test_a_worker_that_works_is_ready(empty_database_url: str) -> None:
         assert [line.split(":")[0] for line in reply.text.splitlines()] == [
             "ok  worker",
             "ok  database",
+            "ok  rights",
             "ok  migrations",
             "ok  triggers",
             "ok  listener",

@@ -158,6 +158,16 @@ async def test_a_half_read_list_removes_nothing(club: Club) -> None:
     assert await club.live() == {"70", "71"}
 
 
+async def test_a_policy_that_hides_the_packages_alone_removes_nothing(club: Club) -> None:
+    """The customer is there, and nobody has any package: that is a policy sooner than the end of the business."""
+    profile = await club.mapped(7)
+    await club.sync(profile)
+    await club.crm.execute("alter table packages enable row level security")
+    with pytest.raises(Park, match="no packages of anybody"):
+        await club.sync(profile)
+    assert await club.live() == {"70", "71"}
+
+
 async def test_a_policy_that_hides_everything_removes_nothing(club: Club) -> None:
     """Row security answers with an empty list and 200: then the customer is not to be seen either."""
     profile = await club.mapped(7)
@@ -174,7 +184,7 @@ async def test_all_packages_of_a_customer_may_go(club: Club) -> None:
     """One who is still there, and has none left."""
     profile = await club.mapped(7)
     await club.sync(profile)
-    await club.crm.execute("delete from packages")
+    await club.crm.execute("update packages set customer_id = 8")
     assert (await club.sync(profile)).removed == 2
     assert await club.live() == set()
 

@@ -53,7 +53,7 @@ async def test_it_works_under_a_running_worker_and_changes_nothing(healthy: Room
         await running.said("working")
         said = await hearken(healthy.url, "doctor")
         assert said.code == 0, said
-        assert "✓ connections: workers: 1, up to 11 connections" in said.out
+        assert "✓ connections: workers: 1, up to 14 connections" in said.out
         assert running.alive
     assert await healthy.value("select count(*) from hearken.events") == 0
 
