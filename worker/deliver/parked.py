@@ -16,6 +16,8 @@ from worker.change import Change, Identity
 from worker.declare.handler import Handler
 from worker.log.reader import to_change
 
+MOST_ATTEMPTS = 2**31 - 1  # what the column holds; a handler may retry for ever
+
 # A handler may have very many parked, after a day without its destination, and a session may have made its plan when
 # there were none. So the rows of a key are found by `slot`, its hash (keys may be null, and `is not distinct from` uses
 # no index), one key or event at a time, and then written by their place: that leaves the planner one way only.
@@ -105,7 +107,7 @@ async def read_due(connection: AsyncConnection[Any], handler: Handler, shard: in
     parameters = {"handler": handler.name, "shards": handler.shards, "shard": shard, "limit": size}
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(DUE, parameters)
-        return [replace(to_change(row), attempt=row[9] + 1) for row in await cursor.fetchall()]
+        return [replace(to_change(row), attempt=min(row[9] + 1, MOST_ATTEMPTS)) for row in await cursor.fetchall()]
 
 
 async def parked_keys(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> set[Identity]:
