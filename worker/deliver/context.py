@@ -18,6 +18,7 @@ from worker.deliver import effects, runs
 from worker.deliver.plan import Plan, Planned
 from worker.errors import ConfigurationError, DeclarationError
 from worker.postgres.database import Connection, Database
+from worker.postgres.parameters import with_parameters
 
 T = TypeVar("T")
 
@@ -148,7 +149,8 @@ def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
     """The query that reads the row of that key."""
     values = table.split_key(key)
     conditions = sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in table.key)
-    return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions), values
+    query = ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions)
+    return with_parameters(query), values
 
 
 async def _first(connection: Connection, query: sql.Composed, values: list[str]) -> DictRow | None:
