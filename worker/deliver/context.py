@@ -87,8 +87,9 @@ class Context:
         return self.services.database.connection(origin=self.handler)
 
     async def row(self, change: Change) -> Row | None:
-        """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
+        """The change's row as it is now, by primary key; None when it is gone.
 
+        Values as psycopg gives them; one that Python cannot hold, such as an infinite date, is its text.
         Raises DeclarationError for an event that is not about a row, such as a tick.
         """
         table = self.services.tables.get(change.topic)

@@ -16,6 +16,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from worker.errors import Unsupported
+from worker.postgres.loaders import register_lenient
 from worker.postgres.pooler import refuse_shared
 from worker.settings import Settings
 
@@ -117,6 +118,7 @@ class Database:
         )
 
     async def _configure(self, connection: Connection) -> None:
+        register_lenient(connection)
         milliseconds = f"{self._settings.query_timeout * 1000:.0f}"
         connection.call_timeout = self._settings.query_timeout + GRACE
         row = await (await connection.execute(PLACE)).fetchone()
