@@ -20,7 +20,7 @@ from worker.log.reader import WANTED, Batch, wishes
 LOAD: LiteralString = (
     """
 select id, old::text, new::text, note::text from hearken.events
-where topic = any(%(among)s) and id = any(%(ids)s) and (not %(judge)s or """
+where topic = any(%(among)s) and id = any(%(ids)s) and at between %(since)s and %(until)s and (not %(judge)s or """
     + WANTED
     + ") order by id"
 )
@@ -106,8 +106,7 @@ def _parts(changes: Sequence[Change], heavy: Mapping[int, int], most: int) -> It
 async def _read(
     connection: AsyncConnection[Any], handler: Handler, part: list[Change], ids: list[int], how: Readings, found: Loaded
 ) -> dict[int, Rows]:
-    topics = sorted({change.topic for change in part})
-    asked = {**wishes(handler), "among": topics, "ids": ids, "judge": how.judge, "shards": 1, "shard": 0}
+    asked = {**wishes(handler), **_place(part), "ids": ids, "judge": how.judge, "shards": 1, "shard": 0}
     if how.is_of_row is None:
         return await _load(connection, asked)
     try:
@@ -118,6 +117,12 @@ async def _read(
             raise
         found.unreadable[ids[0]] = error
         return {}
+
+
+def _place(part: Sequence[Change]) -> dict[str, Any]:
+    """Where in the log they are, so that no other day's partition is looked into."""
+    times = [change.at for change in part]
+    return {"among": sorted({change.topic for change in part}), "since": min(times), "until": max(times)}
 
 
 async def _load(connection: AsyncConnection[Any], asked: Mapping[str, Any]) -> dict[int, Rows]:
