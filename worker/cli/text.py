@@ -6,6 +6,7 @@ import codecs
 import io
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -26,7 +27,8 @@ def escape_output() -> None:
     codecs.register_error(ESCAPING, _escape)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ESCAPING)
+            with suppress(OSError):  # one whose descriptor is no longer what it was opened on stays as it is
+                stream.reconfigure(errors=ESCAPING)
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from worker.deliver.call import Delivery, attempt, cancelled_itself, delivered
 from worker.deliver.context import Context, Services
 from worker.deliver.shutdown import Shutdown
 from worker.postgres.database import Connection
-from worker.telemetry.logs import current
+from worker.telemetry.logs import current, delivery_of
 
 # Seconds that cancelled handlers get to clean up.
 CANCEL_GRACE = 1.0
@@ -110,7 +110,7 @@ class ExternalDelivery:
                 return
 
     async def _run(self, change: Change) -> Delivery:
-        current.set((self._handler.name, (change,)))
+        current.set(delivery_of(self._handler.name, (change,)))
         if not self._handler.is_table:
             await runs.begin_run(self._services.database, change)
         started_at = time.time()

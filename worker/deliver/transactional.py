@@ -17,7 +17,7 @@ from worker.declare.handler import Handler
 from worker.deliver.call import Attempt, Delivery, attempt, cancelled_itself, delivered
 from worker.deliver.context import Context, Services
 from worker.postgres.database import Connection
-from worker.telemetry.logs import current
+from worker.telemetry.logs import current, delivery_of
 
 # What the handler writes makes no events for it; and its statements are planned as anywhere else (see `database`).
 SURROUND: LiteralString = """
@@ -72,7 +72,7 @@ async def _under_savepoint(
         await transaction.execute(CHECK_CONSTRAINTS)
         return result
 
-    token = current.set((handler.name, changes))
+    token = current.set(delivery_of(handler.name, changes))
     try:
         async with transaction.transaction() as savepoint:
             ended = await _in_a_task(handler, call)
