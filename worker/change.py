@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,10 +15,57 @@ Op = Literal["insert", "update", "delete", "truncate", "snapshot", "tick", "requ
 Row = dict[str, Any]
 Identity = tuple[str, str | None]
 
+LONGEST_INTEGER = 4_300
+"""Digits that Python makes an int of: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits"""
+# A string, or what gives JSON its shape.
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
+
 
 def parse(document: str | None) -> Any:
-    """JSON to Python; numbers with a fraction become Decimal, because some of them are money."""
-    return None if document is None else json.loads(document, parse_float=Decimal)
+    """JSON to Python; numbers with a fraction become Decimal, because some of them are money.
+
+    A member that Python cannot hold (nested too deeply) is its JSON as text, so that the others can be read; an integer
+    of thousands of digits is a Decimal.
+    """
+    if document is None:
+        return None
+    try:
+        return json.loads(document, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        return _member_by_member(document)
+
+
+def _member_by_member(document: str) -> Any:
+    """What is an object by its members, each for itself; anything else whole, as text if need be."""
+    if document.lstrip()[:1] != "{":
+        return _readable(document)
+    return {json.loads(name): _readable(value) for name, value in _members(document)}
+
+
+def _readable(document: str) -> Any:
+    try:
+        return json.loads(document, parse_float=Decimal, parse_int=_integer)
+    except RecursionError:
+        return document
+
+
+def _integer(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) < LONGEST_INTEGER else Decimal(digits)
+
+
+def _members(document: str) -> Iterator[tuple[str, str]]:
+    """Name and value of each member of an object, as JSON: without recursion, however deep it is."""
+    depth, begin, name = 0, 0, ""
+    for found in _MARKS.finditer(document):
+        mark = found[0]
+        if depth == 1 and mark == ":":
+            name, begin = document[begin : found.start()].strip(), found.end()
+        elif depth == 1 and mark in ",}" and name:
+            yield name, document[begin : found.start()].strip()
+            name, begin = "", found.end()
+        depth += (mark in "{[") - (mark in "}]")
+        if depth == 1 and mark == "{" and not name:
+            begin = found.end()
 
 
 @dataclass(frozen=True, kw_only=True)

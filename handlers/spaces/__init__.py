@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, LiteralString
 
 from handlers.spaces.apply import LookAgain, apply
+from handlers.spaces.identity import stripe_id
 from handlers.spaces.observe import observe
 from handlers.spaces.plan import Catalogue, plan
 from handlers.spaces.reconcile import find_drift
@@ -54,7 +55,7 @@ async def _agree(client: Stripe, subject: Subject, change: Change, ctx: Context)
     """
     cause: Exception | None = None
     for _ in range(_LOOKS):
-        has = await observe(client, f"{client.settings.prefix}{subject.key}", subject.claimed)
+        has = await observe(client, stripe_id(client.settings.prefix, subject.key), subject.claimed)
         _check_owner(subject, has)
         try:
             new_price = await apply(client, plan(subject.listing, has), change, ctx)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from handlers.spaces.identity import is_hashed
 from handlers.spaces.plan import NEW_PRICE, Catalogue, Listing, Price, Product, Step, kept_price, plan
 from handlers.spaces.subject import Row, Subject, ids_of, other_owner
 from worker import Drift
@@ -47,18 +48,20 @@ def unfit(key: str, product: str | None, reason: str) -> Drift:
     return Drift(kind=UNFIT, key=key, object=product, text=reason, mendable=False)
 
 
-def without_row(product: Product, prefix: str, keys: set[str]) -> Drift:
-    """An active product of ours that no row has. `keys` are those of all rows.
+def without_row(product: Product, prefix: str, marks: set[str]) -> Drift:
+    """An active product of ours that no row has. `marks` are those of all rows.
 
     A product whose metadata names a space is archived by the handler. An id that merely begins as ours do,
     or a second product of a space that has one, is for a person to judge.
     """
     key = product.metadata.get("space_id")
     changed = {"active": (True, False)}
-    if key and key not in keys:
+    if key and key not in marks and not is_hashed(key):
         known = {"stripe_product_id": product.id}
         return Drift(kind=LEFT_ACTIVE, key=key, object=product.id, changed=changed, known=known)
     text = f"its space {key} has another product" if key else f"its id begins with {prefix}, and no space has it"
+    if key and key not in marks:
+        text = "its space is gone, and had a key that is too long for metadata"
     text += ": archive it at Stripe, if it is not wanted"
     return Drift(kind=NO_ROW, key=key, object=product.id, changed=changed, text=text, mendable=False)
 

@@ -5,8 +5,8 @@
     Stripe ──observe──► Catalogue ┘
 
 A space is one product. Its product id and the lookup key of its price are the prefix and the row's key
-(`space_42`); a row that brings a product id of its own keeps it. Prices are immutable at Stripe, so a new
-amount is a new price: it takes the lookup key over, becomes the product's default, and only then are the
+(`space_42`, see `identity`); a row that brings a product id of its own keeps it. Prices are immutable at Stripe,
+so a new amount is a new price: it takes the lookup key over, becomes the product's default, and only then are the
 older ones archived (Stripe refuses to archive a default price). A space that is gone or inactive has its
 product archived, which is enough to stop its prices from being sold; they stay as they are, so that nothing
 but the product has to come back. Recurring prices are none of this handler's business.
@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from handlers.spaces.identity import mark_of, stripe_id
 from handlers.stripe.amounts import AmountError, minor_units
 from schema.spaces.row import Space
 from worker import Park
@@ -98,10 +99,10 @@ def wanted(row: Mapping[str, Any], key: str, *, prefix: str, currency: str) -> L
         raise Park(f"this row of spaces has no price for Stripe: price_per_hour {error}") from None
     capacity = "" if space.capacity is None else str(space.capacity)
     return Listing(
-        key=f"{prefix}{key}",
+        key=stripe_id(prefix, key),
         name=space.name,
         description=space.description or "",
-        metadata={"space_id": key, "capacity": capacity, "type": "coworking_space"},
+        metadata={"space_id": mark_of(key), "capacity": capacity, "type": "coworking_space"},
         currency=currency,
         unit_amount=unit_amount,
     )

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 from handlers.spaces.differences import differences, unfit, without_row
+from handlers.spaces.identity import mark_of, stripe_id
 from handlers.spaces.observe import observe
 from handlers.spaces.subject import Row, Subject, claimed_id, subject_of
 from handlers.spaces.survey import Survey, survey
@@ -35,7 +36,7 @@ async def look_at_space(key: str, ctx: Context) -> Standing:
     client = ctx.use(stripe)
     row = await ctx.row(Change(id=0, at=datetime.now(UTC), topic=TOPIC, op="snapshot", key=key))
     subject, problem = _subject(key, row, client.settings)
-    has = await observe(client, f"{client.settings.prefix}{key}", subject.claimed)
+    has = await observe(client, stripe_id(client.settings.prefix, key), subject.claimed)
     drift = [problem] if problem else differences(subject, row, has)
     destination = {**asdict(has.product), "prices": [asdict(p) for p in has.prices]} if has.product else None
     source = {**asdict(subject.listing), **_ids_in(row)} if row and subject.listing else row and _ids_in(row)
@@ -47,15 +48,15 @@ async def find_drift(ctx: Context) -> AsyncGenerator[Drift, None]:
     """Everything that differs between the table and the catalogue. Raises an outcome of `handlers.stripe.errors`."""
     client = ctx.use(stripe)
     found = await survey(client)
-    keys: set[str] = set()
+    marks: set[str] = set()
     async with ctx.connection() as connection, connection.transaction(), connection.cursor("spaces") as rows:
         rows.itersize = _FETCH
         async for row in await rows.execute(_ROWS):
-            keys.add(row["key"])
+            marks.add(mark_of(row["key"]))
             for drift in _compare(row, found, client):
                 yield drift
     for product in found.unused():
-        yield without_row(product, client.settings.prefix, keys)
+        yield without_row(product, client.settings.prefix, marks)
 
 
 def _compare(row: dict[str, Any], found: Survey, client: Stripe) -> list[Drift]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from handlers.spaces.identity import mark_of
 from handlers.spaces.plan import Catalogue, Listing, kept_price, wanted
 from handlers.stripe import StripeSettings
 
@@ -40,7 +41,7 @@ def claimed_id(state: Row | None) -> str | None:
 def other_owner(subject: Subject, has: Catalogue) -> str | None:
     """The key of another space whose product this says it is (its metadata.space_id), if so."""
     owner = has.product.metadata.get("space_id") if has.product else None
-    return owner if owner and owner != subject.key else None
+    return owner if owner and owner != mark_of(subject.key) else None
 
 
 def ids_of(listing: Listing | None, has: Catalogue, new_price: str | None) -> tuple[str | None, str | None]:

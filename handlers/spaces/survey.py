@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from handlers.spaces.identity import stripe_id
 from handlers.spaces.observe import id_of, to_price, to_product
 from handlers.spaces.plan import Catalogue, Price, Product
 from handlers.spaces.subject import Subject
@@ -31,7 +32,7 @@ class Survey:
 
     def of(self, subject: Subject) -> Catalogue:
         """What Stripe has for one space, found as `observe` finds it."""
-        key = f"{self.prefix}{subject.key}"
+        key = stripe_id(self.prefix, subject.key)
         product = self.products.get(subject.claimed) if subject.claimed else None
         if product is None and subject.claimed != key:
             product = self.products.get(self.holders.get(key, key))

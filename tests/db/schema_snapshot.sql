@@ -109,7 +109,8 @@ table hearken.effects
     constraint effects_pkey PRIMARY KEY (id)
     constraint effects_state_check CHECK ((state = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text])))
     CREATE INDEX effects_base ON hearken.effects USING btree (base)
-    CREATE INDEX effects_key ON hearken.effects USING btree (topic, key)
+    CREATE INDEX effects_key ON hearken.effects USING hash (key)
+    CREATE INDEX effects_topic ON hearken.effects USING btree (topic, id)
 
 sequence hearken.effects_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1

@@ -18,7 +18,7 @@ from tests.support.plans import Cost, Parameters, measure, prepare
 from tests.support.watched import declare
 from worker.deliver import brake, effects, parked, runs
 from worker.install.migrate import migrate
-from worker.log import cursors, reader
+from worker.log import cursors, reader, rows
 from worker.log.partitions import Partition
 from worker.postgres.database import Connection, Database
 from worker.settings import Settings
@@ -61,7 +61,8 @@ class Case(NamedTuple):
 def read(topics: list[str], done: str, **more: Any) -> dict[str, Any]:
     """The parameters of a reading query."""
     wishes = {"handler": "busy", "ops": ["insert", "update"], "watch": None, "shards": 1, "shard": 0, "limit": 1000}
-    return {**wishes, "topics": topics, "done": done, "target": None, "last_id": 0, "max_id": 0, **more}
+    window = {"done": done, "target": None, "last_id": 0, "max_id": 0, "inline": reader.INLINE}
+    return {**wishes, "topics": topics, **window, **more}
 
 
 def reading() -> Iterator[tuple[str, Case]]:
@@ -82,6 +83,10 @@ def reading() -> Iterator[tuple[str, Case]]:
     yield "a shard's batch", Case(reader.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
     yield "a batch of a quiet topic", Case(reader.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
     yield "a batch of two topics", Case(reader.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
+    day = datetime.now(UTC) - timedelta(days=1)  # the events in the middle are of it
+    place = {"among": busy, "since": day - timedelta(hours=1), "until": day + timedelta(hours=1)}
+    ids = list(range(EVENTS // 2, EVENTS // 2 + 100))
+    yield "large rows", Case(rows.LOAD, {**read(busy, end), **place, "ids": ids, "judge": True}, 700)
     judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name", "kinds": ["delete", "update"]}
     yield "a window judged", Case(brake.COUNT, read(busy, **judged), 400)
     yield "a quiet topic's window judged", Case(brake.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
@@ -104,7 +109,7 @@ def settling() -> Iterator[tuple[str, Case]]:
     new, old = (list(range(start, start + 100)) for start in (10**6, 1))
     for handler in ("busy", "quiet", "nobody"):
         who = {"handler": handler}
-        due = {**who, "shards": 1, "shard": 0, "limit": 100}
+        due = {**who, "shards": 1, "shard": 0, "limit": 100, "inline": reader.INLINE}
         yield f"due of {handler}", Case(parked.DUE, due, 4000)
         yield f"due of a shard of {handler}", Case(parked.DUE, {**due, "shards": 4, "shard": 1}, 4000)
         yield f"keys of {handler}", Case(parked.KEYS, {**who, **keys}, 700)

@@ -22,7 +22,7 @@ from worker.declare.registry import Registry
 from worker.errors import NotMigrated
 from worker.telemetry import logs
 from worker.telemetry.error_line import error_line
-from worker.telemetry.logs import current
+from worker.telemetry.logs import current, delivery_of
 
 SECRET = "hunter2-of-the-row"
 Lines = Callable[[], list[dict[str, Any]]]
@@ -108,7 +108,7 @@ def test_pythons_warnings_are_lines_too() -> None:
 async def test_what_is_being_delivered_is_bound_whoever_writes() -> None:
     """Handler, event, key and attempt: with structlog, the standard library, and in tasks a handler starts."""
     lines = written_at("info")
-    token = current.set(a_delivery(7))
+    token = current.set(delivery_of(*a_delivery(7)))
 
     async def inner() -> None:
         logging.getLogger("a.library").info("three")
@@ -130,7 +130,7 @@ async def test_what_is_being_delivered_is_bound_whoever_writes() -> None:
 def test_in_a_batch_of_several_events_their_range_is_bound() -> None:
     """No one of them is the one: how many, and the first and last id."""
     lines = written_at("info")
-    token = current.set(a_delivery(7, 8, 9))
+    token = current.set(delivery_of(*a_delivery(7, 8, 9)))
     structlog.get_logger().info("one")
     current.reset(token)
     (line,) = lines()

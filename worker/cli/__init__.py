@@ -12,6 +12,7 @@ import sys
 import click
 
 from worker.cli.lazy import LazyGroup
+from worker.cli.text import check_arguments, escape_output
 from worker.version import __version__
 
 INTERRUPTED = 130
@@ -25,7 +26,9 @@ def hearken() -> None:
 
 def main() -> None:
     """Run the command that the arguments name, and exit with its code. An expected failure prints no traceback."""
+    escape_output()
     try:
+        check_arguments(sys.argv[1:])
         code = hearken.main(prog_name="hearken", standalone_mode=False)
     except click.ClickException as error:
         error.show()

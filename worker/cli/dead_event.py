@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from worker.commands.output import printable
+from worker.commands.output import printable, visible
 from worker.operate.dead_event import Examined
 
 # How many of the events that wait behind it are listed.
@@ -35,7 +35,7 @@ def print_examined(examined: Examined) -> None:
 
 def _print_row(examined: Examined) -> None:
     if examined.unread is not None:
-        click.echo(f"row now: not read, {examined.unread}")
+        click.echo(visible(f"row now: not read, {examined.unread}"))
     elif examined.row is None:
         click.echo("row now: gone")
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +15,8 @@ LONGEST = 300
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on one line; times are ISO 8601."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    """One JSON document on one line; times are ISO 8601, numbers that JSON lacks (NaN) are text."""
+    click.echo(_dumps(value, _plain))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False) -> None:
@@ -61,13 +62,38 @@ def fields(changed: Mapping[str, Iterable[Any]]) -> str:
 
 def value_of(value: Any) -> str:
     """A value on one line, shortened, with terminal control characters escaped."""
-    text = "-" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    text = "-" if value is None else _dumps(value, str)
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return text if text.isprintable() else ascii(text)
 
 
+def visible(line: str) -> str:
+    """The line with what would steer the terminal escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
 def _text(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else printable(str(value))
+
+
+def _dumps(value: Any, plain: Callable[[object], str]) -> str:
+    before = sys.getrecursionlimit()
+    # What could be read can be written: reading had as many levels, and fewer callers above it.
+    sys.setrecursionlimit(2 * before)
+    try:
+        return json.dumps(value, default=plain, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), default=plain, ensure_ascii=False)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: _finite(member) for name, member in value.items()}
+    return [_finite(member) for member in value] if isinstance(value, (list, tuple)) else value
 
 
 def _plain(value: object) -> str:

@@ -25,6 +25,7 @@ from worker.deliver.context import Services
 from worker.errors import ConfigurationError, UsageError
 from worker.install.enrolment import enrolled
 from worker.postgres.database import Connection, Database
+from worker.postgres.storable import storable_text
 from worker.settings import HandlersSetting, Settings, read_settings
 from worker.telemetry import logs
 
@@ -135,4 +136,4 @@ def operator() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return storable_text(f"{user}@{socket.gethostname()}")

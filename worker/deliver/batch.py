@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from worker.change import Change
+from worker.change import Change, Identity
 from worker.declare.handler import Handler
 from worker.deliver import brake, parked, runs
+from worker.deliver.blame import blames_event
 from worker.deliver.call import Delivery
+from worker.deliver.caution import Caution
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
 from worker.deliver.external import ExternalDelivery
 from worker.deliver.parked import Parking
 from worker.deliver.progress import ConsumerProgress
+from worker.deliver.proof import prove_writable
 from worker.deliver.report import Report
 from worker.deliver.settle import fold, run_ends, settle
 from worker.deliver.shutdown import Shutdown
 from worker.deliver.transactional import deliver_batch
-from worker.log import cursors, reader
+from worker.log import cursors, reader, rows
 from worker.log.cursors import Claim
+from worker.log.rows import Readings
 from worker.outcomes import Park, Unavailable
 from worker.postgres.database import Connection
 from worker.settings import Settings
+from worker.telemetry.error_line import error_line
 
 logger = structlog.get_logger("batch")
 
@@ -35,6 +40,7 @@ BATCH_SECONDS = 1.0
 FIRST_SIZE = 100
 SMALLEST_SIZE = 10
 GONE = Park("the event is no longer in the log: skip it, and backfill its key")
+NOTHING_INLINE = -1
 
 
 @dataclass(frozen=True)
@@ -73,35 +79,64 @@ class BatchRunner:
         self._shutdown = shutdown
         self._size = min(handler.batch, FIRST_SIZE)
         self._parked_last = False
+        self._caution = Caution()
+        self._ids: list[int] = []
+        self._delivered = False
 
     async def run(self, connection: Connection, claim: Claim) -> Done:
         """Do one batch, parked events and new ones in turns."""
+        self._ids, self._delivered = [], False
         done = None
         if claim.has_parked and not self._parked_last:
-            done = await self._run_parked(connection)
+            done = await self._run_parked(connection, claim)
         self._parked_last = done is not None
         return done or await self._run_new(connection, claim)
 
+    def committed(self, events: int) -> None:
+        """The batch of so many events is committed."""
+        if events:
+            self._caution.succeeded(self._size)
+
+    def rolled_back(self, error: Exception) -> None:
+        """The batch is rolled back, because of this error."""
+        self._caution.failed(error, self._ids, delivered=self._delivered)
+
     def _limit(self) -> int:
+        if self._caution.limit is not None:
+            return self._caution.limit
         if self._handler.schedule is not None and self._handler.fold:
             return self._handler.batch  # ticks have one key: however many there are, the newest is delivered
         return 1 if self._circuit.open else self._size
 
-    async def _run_parked(self, connection: Connection) -> Done | None:
-        changes = await parked.read_due(connection, self._handler, self._shard, self._limit())
+    @property
+    def _inline(self) -> int:
+        return NOTHING_INLINE if self._caution.careful else reader.INLINE
+
+    def _readings(self, *, judge: bool) -> Readings:
+        careful = self._caution.careful
+        return Readings(self._caution.budget, blames_event if careful else None, judge and careful)
+
+    async def _run_parked(self, connection: Connection, claim: Claim) -> Done | None:
+        changes, heavy = await parked.read_due(connection, self._handler, self._shard, self._limit(), self._inline)
         if not changes:
             return None
-        lost = [Delivery(change, GONE) for change in changes if not change.op]
-        report = await self._deliver(connection, [change for change in changes if change.op], lost)
+        self._ids = [change.id for change in changes]
+        loaded = await rows.load(connection, self._handler, changes, heavy, self._readings(judge=False))
+        gone = {change.id: GONE for change in loaded.changes if not change.op}
+        report = await self._deliver(connection, claim, loaded.changes, {**gone, **_refused(loaded.unreadable)})
         await parked.park(connection, self._handler.name, report.settlement.parkings)
         await parked.unpark(connection, self._handler.name, report.settlement.delivered)
         await self._settle_runs(connection, report)
-        return Done(len(changes), more=True, report=report)
+        return Done(len(loaded.changes), more=True, report=report)
 
     async def _run_new(self, connection: Connection, claim: Claim) -> Done:
-        batch = await reader.read_batch(connection, self._handler, self._shard, claim.position, self._limit())
+        batch = await reader.read_batch(
+            connection, self._handler, self._shard, claim.position, self._limit(), self._inline
+        )
         if batch is None:
             return Done(0, more=False)
+        self._ids = [change.id for change in batch.changes]
+        batch, unreadable = await rows.load_batch(connection, self._handler, batch, self._readings(judge=True))
         if seen := await brake.judge_window(connection, self._handler, batch, self._settings.brake_max):
             await brake.stop_handler(connection, self._handler.name, batch, seen)
             return Done(0, more=False, braked=seen)
@@ -110,7 +145,8 @@ class BatchRunner:
         # An event behind a parked one of its key is held; for a level-triggered handler it takes that one's place.
         held = [] if self._handler.fold else [Parking(change, "held", 0) for change in behind]
         waiting = {p.change.id for p in held}
-        report = await self._deliver(connection, [change for change in changes if change.id not in waiting])
+        here = [change for change in changes if change.id not in waiting]
+        report = await self._deliver(connection, claim, here, _refused(unreadable))
         report.held = len(held)
         # Only now is anything written: a batch that waits for the outside world has no transaction id.
         if self._handler.fold and behind:
@@ -126,14 +162,33 @@ class BatchRunner:
         return [change for change in changes if change.identity in keys]
 
     async def _deliver(
-        self, connection: Connection, changes: Sequence[Change], lost: Sequence[Delivery] = ()
+        self, connection: Connection, claim: Claim, changes: Sequence[Change], refused: Mapping[int, Park]
     ) -> Report:
+        """Deliver what is not refused, nor behind a refused one of its key."""
+        ready, aside = self._without_refused(changes, refused)
+        if ready and self._caution.prove and not self._handler.transactional:
+            await prove_writable(connection, claim, changes)
         started = time.monotonic()
-        deliveries = [*lost, *(await self._call(connection, changes) if changes else ())]
-        if changes:
-            self._resize(len(changes), time.monotonic() - started)
+        deliveries = [*aside, *(await self._call(connection, ready) if ready else ())]
+        if ready:
+            self._resize(len(ready), time.monotonic() - started)
         settlement = settle(self._handler, deliveries, circuit_open=self._circuit.open)
         return Report(deliveries, settlement)
+
+    def _without_refused(
+        self, changes: Sequence[Change], refused: Mapping[int, Park]
+    ) -> tuple[list[Change], list[Delivery]]:
+        ready: list[Change] = []
+        aside: list[Delivery] = []
+        blocked: set[Identity] = set()
+        for change in changes:
+            why = refused.get(change.id) or self._caution.refusal(change.id)
+            if why is None and change.identity not in blocked:
+                ready.append(change)
+                continue
+            aside.append(Delivery(change, attempted=False) if why is None else Delivery(change, why))
+            blocked.add(change.identity)
+        return ready, aside
 
     async def _settle_runs(self, connection: Connection, report: Report) -> None:
         """Record the outcomes of ticks and requests."""
@@ -158,6 +213,7 @@ class BatchRunner:
 
     def _watch(self, ended: Sequence[Delivery]) -> None:
         self._progress.working()
+        self._delivered = self._delivered or any(delivery.attempted for delivery in ended)
         for delivery in ended:
             self._watch_circuit(delivery)
 
@@ -180,3 +236,7 @@ class BatchRunner:
         fitting = events * BATCH_SECONDS / max(seconds, 0.001)
         size = min(max(fitting, self._size / 2), self._size * 2)
         self._size = max(min(SMALLEST_SIZE, self._handler.batch), min(self._handler.batch, int(size)))
+
+
+def _refused(unreadable: Mapping[int, Exception]) -> dict[int, Park]:
+    return {event_id: Park(f"its rows cannot be read: {error_line(error)}") for event_id, error in unreadable.items()}

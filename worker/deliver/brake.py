@@ -20,6 +20,7 @@ from worker.declare.handler import Handler
 from worker.errors import NotAllowed
 from worker.log.cursors import Position
 from worker.log.reader import WANTED, Batch, parameters
+from worker.postgres.parameters import with_parameters
 
 # A table of fewer rows may lose most of them; so with fewer rows gone than this, half of a table is never reached.
 SMALL_TABLE = 20
@@ -207,6 +208,6 @@ async def _rows(connection: AsyncConnection[Any], topic: str, limit: int) -> int
                 f"the brake must count the rows of {topic}: as its owner, run: grant select on {topic} to the role of"
                 " DATABASE_URL"
             )
-        await cursor.execute(ROWS.format(sql.Identifier(schema, name)), (limit,))
+        await cursor.execute(with_parameters(ROWS.format(sql.Identifier(schema, name))), (limit,))
         (rows,) = await cursor.fetchall()
     return int(rows)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 
 from worker.change import Change
 from worker.declare.handler import Handler
+from worker.deliver.verdict import verdict
 from worker.errors import ConnectionLost, HearkenError, RowsHidden
 from worker.outcomes import Outcome, Park, Retry, Snooze, Unavailable
+from worker.postgres.storable import storable_text, storable_trace
 
 E = TypeVar("E", bound=BaseException)
 
 # Seconds until a delivery is tried again that has lost a connection of ours.
 AFTER_LOSS = 5.0
+# Characters of JSON. Whoever asks for a run gets its result whole.
+LONGEST_RESULT = 1_000_000
 
 
 @dataclass(frozen=True)
 class Delivery:
     """The outcome of one event: `outcome` None is success. Without `attempted` it was never started.
 
+    The outcome is a `verdict`, so that all of it can be stored.
     started_at is in seconds of the Unix epoch; result is JSON, kept for runs only.
     """
 
@@ -48,13 +53,13 @@ class Attempt:
 async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attempt:
     """Call the handler once, within its timeout.
 
-    Only the cancellation of this very task passes through.
+    Only a cancellation of this very task passes through, be it the handler's own: see `cancelled_itself`.
     """
     try:
         async with asyncio.timeout(handler.timeout) as limit:
             result = await call()
-    except Outcome as outcome:
-        return Attempt(outcome)
+    except Outcome as raised:
+        return Attempt(verdict(raised))
     except TimeoutError as error:
         if limit.expired() and _found(ConnectionLost, error) is None:
             return Attempt(Retry(f"no result within {handler.timeout:g} s"))
@@ -68,18 +73,26 @@ async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attem
     return Attempt() if result is None else _returned(handler, result)
 
 
+def cancelled_itself(error: asyncio.CancelledError) -> Attempt:
+    """For whoever knows that nobody but the handler has cancelled the task that it ran in."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    return _failure(error)
+
+
 def _failure(error: BaseException) -> Attempt:
     """An unknown exception is a failed attempt. Its message may hold row values: it goes to the table, not the log.
 
     What is wrong with our own connections, or with what our role may see, is no fault of the event's: no attempt is
     used.
     """
-    text = "".join(traceback.format_exception(error))
+    trace = storable_trace(error)
     if lost := _found(ConnectionLost, error):
-        return Attempt(Snooze(AFTER_LOSS, str(lost)), text)
+        return Attempt(Snooze(AFTER_LOSS, storable_text(lost)), trace)
     if hidden := _found(RowsHidden, error):
-        return Attempt(Unavailable(str(hidden), alarm=True), text)
-    return Attempt(Retry(str(error) if isinstance(error, HearkenError) else type(error).__qualname__), text)
+        return Attempt(Unavailable(storable_text(hidden), alarm=True), trace)
+    return Attempt(Retry(storable_text(error if isinstance(error, HearkenError) else type(error).__qualname__)), trace)
 
 
 def _found(kind: type[E], error: BaseException) -> E | None:
@@ -99,12 +112,24 @@ def _found(kind: type[E], error: BaseException) -> E | None:
 
 def _returned(handler: Handler, result: Any) -> Attempt:
     """What a run returns is kept with it; of a row's change nobody would read it."""
+    kind = storable_text(type(result).__name__)
     if handler.is_table:
-        return Attempt(Park(f"returned a {type(result).__name__}: a handler returns None, or raises an outcome"))
+        return Attempt(Park(f"returned a {kind}: a handler returns None, or raises an outcome"))
+    if isinstance(result, Iterator):  # which may have no end
+        return Attempt(Park(f"returned a {kind}, which is not JSON"))
     try:
-        return Attempt(result=to_json(result).decode())
-    except PydanticSerializationError:
-        return Attempt(Park(f"returned a {type(result).__name__}, which is not JSON"))
+        document = to_json(result).decode()
+        json.loads(document, parse_constant=_refuse)  # so that whoever asks for the run can read it
+    except BaseException:  # code of the result's own classes, or no JSON: a NaN, a circle, bytes, too many digits
+        return Attempt(Park(f"returned a {kind}, which is not JSON"))
+    if len(document) > LONGEST_RESULT:
+        return Attempt(Park(f"returned {len(document):,} characters of JSON: at most {LONGEST_RESULT:,} are kept"))
+    return Attempt(result=document)
+
+
+def _refuse(constant: str) -> None:
+    """JSON has no NaN and no infinity, though Python writes and reads them."""
+    raise ValueError(constant)
 
 
 def delivered(change: Change, ended: Attempt, started_at: float) -> Delivery:

@@ -13,7 +13,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, stop_when_event_set, wait_random_exponential
 
 from worker.declare.handler import Handler
-from worker.deliver.batch import BatchRunner
+from worker.deliver.batch import BatchRunner, Done
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
 from worker.deliver.progress import ConsumerProgress, Turn
@@ -104,6 +104,26 @@ class Consumer:
 
     async def turn(self) -> Turn:
         """Do one batch, if there is one and nobody else has the cursor. Raises any error, with all rolled back."""
+        try:
+            done = await self._batch()
+        except Exception as error:
+            self._runner.rolled_back(error)
+            raise
+        if isinstance(done, Turn):
+            return done
+        self._runner.committed(done.events)
+        if done.braked is not None:
+            report_braked(self.handler, done.braked)
+            return Turn.PAUSED
+        if done.report is not None:
+            report_batch(done.report, self.handler, self._metrics)
+        self._restless = self._restless and done.events >= BUSY
+        if done.more:
+            return Turn.WORKED
+        return Turn.CAUGHT_UP if done.events else Turn.IDLE
+
+    async def _batch(self) -> Done | Turn:
+        """The batch, committed; or why there is none to do here."""
         async with self._services.database.batch() as connection:
             claim = await cursors.claim(connection, self.handler.name, self.shard)
             if claim is None:
@@ -114,16 +134,7 @@ class Consumer:
                 return Turn.PAUSED
             self.progress.working()
             self._parked = claim.has_parked
-            done = await self._runner.run(connection, claim)
-        if done.braked is not None:
-            report_braked(self.handler, done.braked)
-            return Turn.PAUSED
-        if done.report is not None:
-            report_batch(done.report, self.handler, self._metrics)
-        self._restless = self._restless and done.events >= BUSY
-        if done.more:
-            return Turn.WORKED
-        return Turn.CAUGHT_UP if done.events else Turn.IDLE
+            return await self._runner.run(connection, claim)
 
     async def _sleep(self) -> None:
         """Wait for a commit, and deliver what it brings for as long as that takes no time."""
@@ -162,7 +173,7 @@ class Consumer:
 
     def _troubled(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
-        self.progress.trouble = None if error is None else error_line(error)
+        self.progress.rolled_back(None if error is None else error_line(error))
         logger.warning(
             "batch rolled back, retrying",
             handler=self.handler.name,

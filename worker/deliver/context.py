@@ -18,6 +18,7 @@ from worker.deliver import effects, runs
 from worker.deliver.plan import Plan, Planned
 from worker.errors import ConfigurationError, DeclarationError
 from worker.postgres.database import Connection, Database
+from worker.postgres.parameters import with_parameters
 
 T = TypeVar("T")
 
@@ -86,8 +87,9 @@ class Context:
         return self.services.database.connection(origin=self.handler)
 
     async def row(self, change: Change) -> Row | None:
-        """The change's row as it is now, by primary key; None when it is gone. Values as psycopg gives them.
+        """The change's row as it is now, by primary key; None when it is gone.
 
+        Values as psycopg gives them; one that Python cannot hold, such as an infinite date, is its text.
         Raises DeclarationError for an event that is not about a row, such as a tick; RowsHidden, or WatchError when
         there is no such table any more: what cannot be seen is not gone.
         """
@@ -148,7 +150,8 @@ def row_query(table: Table, key: str) -> tuple[sql.Composed, list[str]]:
     """The query that reads the row of that key."""
     values = table.split_key(key)
     conditions = sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in table.key)
-    return ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions), values
+    query = ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions)
+    return with_parameters(query), values
 
 
 async def _read_row(connection: Connection, table: Table, change: Change) -> DictRow | None:

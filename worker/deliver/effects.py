@@ -13,10 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-from psycopg.types.json import Json
-
 from worker.change import Change
 from worker.postgres.database import Connection, Database
+from worker.postgres.storable import storable_json, storable_text
+
+# Characters of an event's key in an idempotency key. Stripe takes 255 in all.
+# https://docs.stripe.com/api/idempotent_requests
+LONGEST_KEY = 100
 
 STILL_OURS: LiteralString = "select 1"
 # The key of an effect that has ended, well or badly, is never used again: a later effect with the same
@@ -49,25 +52,38 @@ class Effect:
         """The destination has applied it. `changed` maps a field to [before, after]."""
         self._ended = {
             "state": "done",
-            "object_id": object_id,
-            "request_id": request_id,
-            "changed": None if changed is None else Json(dict(changed), dumps=_dumps),
+            "object_id": _told(object_id),
+            "request_id": _told(request_id),
+            "changed": None if changed is None else storable_json(changed),
             "error": None,
         }
 
     def failed(self, error: str, *, request_id: str | None = None) -> None:
         """The destination has refused it, or failed in a way it may remember: the next try gets a new key."""
-        self._ended = {"state": "failed", "object_id": None, "request_id": request_id, "changed": None, "error": error}
+        self._ended = {
+            "state": "failed",
+            "object_id": None,
+            "request_id": _told(request_id),
+            "changed": None,
+            "error": storable_text(error),
+        }
 
 
-def _dumps(value: object) -> str:
-    return json.dumps(value, default=str)
+def _told(name: object) -> str | None:
+    """What the destination calls something: in the ledger as far as it can be kept there."""
+    return None if name is None else storable_text(name)
 
 
 def base_of(handler: str, change: Change, step: str, parameters: Mapping[str, Any]) -> str:
-    """What is the same in every try of one effect: handler:key:step:hash of its parameters."""
+    """What is the same in every try of one effect: handler:key:step:hash of its parameters.
+
+    It is sent in a header: a key that is long or has other characters than ASCII's stands in it as its hash.
+    """
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode()).hexdigest()[:24]
-    return f"{handler}:{change.key}:{step}:{digest}"
+    key = str(change.key)
+    if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        key = f"#{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    return f"{handler}:{key}:{step}:{digest}"
 
 
 @asynccontextmanager
@@ -81,13 +97,13 @@ async def record_effect(
     """
     if claim is not None:
         await claim.execute(STILL_OURS)
-    base = base_of(handler, change, step, parameters)
+    base = storable_text(base_of(handler, change, step, parameters))
     row = {
         "event_id": change.id,
         "handler": handler,
         "topic": change.topic,
         "key": change.key,
-        "step": step,
+        "step": storable_text(step),
         "base": base,
     }
     async with database.engine.connection() as connection:

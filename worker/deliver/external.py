@@ -14,11 +14,11 @@ from functools import partial
 from worker.change import Change, Identity
 from worker.declare.handler import Handler
 from worker.deliver import runs
-from worker.deliver.call import Delivery, attempt, delivered
+from worker.deliver.call import Delivery, attempt, cancelled_itself, delivered
 from worker.deliver.context import Context, Services
 from worker.deliver.shutdown import Shutdown
 from worker.postgres.database import Connection
-from worker.telemetry.logs import current
+from worker.telemetry.logs import current, delivery_of
 
 # Seconds that cancelled handlers get to clean up.
 CANCEL_GRACE = 1.0
@@ -48,6 +48,7 @@ class ExternalDelivery:
         self._shutdown = shutdown
         self._queues = deque(_by_key(changes))
         self._stopped = False
+        self._cancelled = False
         self._ended: list[Delivery] = []
         self._something_ended = asyncio.Event()
 
@@ -63,6 +64,7 @@ class ExternalDelivery:
                 finished.update(delivery.change.id for delivery in ended)
                 yield ended
         finally:
+            self._cancelled = True
             for task in workers:
                 task.cancel()
         await asyncio.wait(workers, timeout=CANCEL_GRACE)
@@ -108,11 +110,16 @@ class ExternalDelivery:
                 return
 
     async def _run(self, change: Change) -> Delivery:
-        current.set((self._handler.name, (change,)))
+        current.set(delivery_of(self._handler.name, (change,)))
         if not self._handler.is_table:
             await runs.begin_run(self._services.database, change)
         started_at = time.time()
-        ended = await attempt(self._handler, partial(self._handler.function, change, self._context))
+        try:
+            ended = await attempt(self._handler, partial(self._handler.function, change, self._context))
+        except asyncio.CancelledError as error:
+            if self._cancelled:
+                raise
+            ended = cancelled_itself(error)
         return delivered(change, ended, started_at)
 
 

@@ -14,14 +14,17 @@ from psycopg.rows import tuple_row
 
 from worker.change import Change, Identity
 from worker.declare.handler import Handler
-from worker.log.reader import to_change
+from worker.log.reader import INLINE, WEIGHT, to_change
+
+MOST_ATTEMPTS = 2**31 - 1  # what the column holds; a handler may retry for ever
 
 # A handler may have very many parked, after a day without its destination, and a session may have made its plan when
 # there were none. So the rows of a key are found by `slot`, its hash (keys may be null, and `is not distinct from` uses
 # no index), one key or event at a time, and then written by their place: that leaves the planner one way only.
 
 # The due ones, each with those held behind it, so that a key catches up in one go.
-DUE: LiteralString = """
+DUE: LiteralString = (
+    """
 with due as materialized (
     select p.event_id, p.topic, p.key, p.slot, p.attempt from hearken.parked p
     where p.handler = %(handler)s and p.state = 'due' and p.due_at <= now()
@@ -37,11 +40,17 @@ ready as materialized (
           and h.state = 'held' and h.topic = due.topic and h.key is not distinct from due.key
         order by h.event_id limit %(limit)s) held
     order by event_id limit %(limit)s)
-select r.event_id, e.at, r.topic, coalesce(e.op, ''), r.key, e.old::text, e.new::text, e.note::text, e.replay_of,
-       r.attempt
-from ready r left join hearken.events e on e.topic = r.topic and e.id = r.event_id
-order by r.event_id
+select event_id, at, topic, coalesce(op, ''), key, case when weight <= %(inline)s then old::text end,
+       case when weight <= %(inline)s then new::text end, case when weight <= %(inline)s then note::text end,
+       replay_of, attempt, case when weight > %(inline)s then weight end
+from (
+    select r.event_id, r.topic, r.key, r.attempt, e.at, e.op, e.old, e.new, e.note, e.replay_of, """
+    + WEIGHT
+    + """ as weight
+    from ready r left join hearken.events e on e.topic = r.topic and e.id = r.event_id offset 0) e
+order by event_id
 """
+)
 KEYS: LiteralString = """
 select n.topic, n.key from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
 cross join lateral (
@@ -100,12 +109,18 @@ class Parking:
     error: str | None = None
 
 
-async def read_due(connection: AsyncConnection[Any], handler: Handler, shard: int, size: int) -> list[Change]:
-    """Parked events whose time has come, with those held behind them, in order of the log."""
-    parameters = {"handler": handler.name, "shards": handler.shards, "shard": shard, "limit": size}
+async def read_due(
+    connection: AsyncConnection[Any], handler: Handler, shard: int, size: int, inline: int = INLINE
+) -> tuple[list[Change], dict[int, int]]:
+    """Parked events whose time has come, with those held behind them, in order of the log.
+
+    And which of them have come without their rows, as those of `reader.read_batch`.
+    """
+    asked = {"handler": handler.name, "shards": handler.shards, "shard": shard, "limit": size, "inline": inline}
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(DUE, parameters)
-        return [replace(to_change(row), attempt=row[9] + 1) for row in await cursor.fetchall()]
+        rows = await (await cursor.execute(DUE, asked)).fetchall()
+    changes = [replace(to_change(row), attempt=min(row[9] + 1, MOST_ATTEMPTS)) for row in rows]
+    return changes, {row[0]: row[10] for row in rows if row[10] is not None and row[3]}
 
 
 async def parked_keys(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> set[Identity]:

@@ -20,7 +20,8 @@ class Turn(Enum):
 
 @dataclass
 class ConsumerProgress:
-    """What health asks of a consumer. `trouble` is the last error not yet overcome; times are monotonic seconds.
+    """What health asks of a consumer. `trouble` is the last error not yet overcome, `rollbacks` how many batches in a
+    row were rolled back; times are monotonic seconds.
 
     `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
     """
@@ -28,6 +29,7 @@ class ConsumerProgress:
     turn: Turn | None = None
     moved_at: float = field(default_factory=time.monotonic)
     trouble: str | None = None
+    rollbacks: int = 0
     next: asyncio.Event = field(default_factory=asyncio.Event)
 
     def working(self) -> None:
@@ -37,6 +39,11 @@ class ConsumerProgress:
             self.moved_at = time.monotonic()
 
     def moved(self, turn: Turn) -> None:
-        self.turn, self.trouble, self.moved_at = turn, None, time.monotonic()
+        self.turn, self.trouble, self.rollbacks, self.moved_at = turn, None, 0, time.monotonic()
         self.next.set()
         self.next = asyncio.Event()
+
+    def rolled_back(self, trouble: str | None) -> None:
+        """One more batch came to nothing."""
+        self.trouble = trouble
+        self.rollbacks += 1

@@ -5,7 +5,6 @@ A run begins on a connection of its own, since its batch commits only when it is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from psycopg.rows import class_row
 
 from worker.change import Change
 from worker.postgres.database import Database
+from worker.postgres.storable import storable_json
 
 BEGIN: LiteralString = """
 insert into hearken.runs (event_id, topic, source, state, attempt, started_at)
@@ -99,7 +99,7 @@ async def begin_run(database: Database, change: Change) -> None:
 async def tell_progress(database: Database, event_id: int, progress: dict[str, Any]) -> None:
     """Store the progress that the handler reports."""
     async with database.engine.connection() as connection:
-        await connection.execute(PROGRESS, (json.dumps(progress), event_id))
+        await connection.execute(PROGRESS, (storable_json(progress), event_id))
 
 
 async def settle_runs(connection: AsyncConnection[Any], ends: Sequence[RunEnd], *, fold: bool) -> None:

@@ -18,11 +18,13 @@ from worker.outcomes import Outcome, Park, Retry, Skip, Snooze, Unavailable
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 3600.0
+MOST_DOUBLINGS = 16  # by then the delay is at its longest, and some thousand doublings on no float holds it
 
 
 def backoff(failures: int) -> float:
     """Seconds to wait after this many failed attempts: doubling from two, up to an hour, ± a quarter."""
-    delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1))
+    doublings = min(failures - 1, MOST_DOUBLINGS)
+    delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0**doublings)
     return delay * random.uniform(0.75, 1.25)  # noqa: S311  # jitter, not a secret
 
 

@@ -5,18 +5,19 @@ If that fails, one event at a time under savepoints, to find the one that is bad
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, LiteralString
 
 from psycopg import OperationalError, Rollback
 
 from worker.change import Change, Identity
 from worker.declare.handler import Handler
-from worker.deliver.call import Attempt, Delivery, attempt, delivered
+from worker.deliver.call import Attempt, Delivery, attempt, cancelled_itself, delivered
 from worker.deliver.context import Context, Services
 from worker.postgres.database import Connection
-from worker.telemetry.logs import current
+from worker.telemetry.logs import current, delivery_of
 
 # What the handler writes makes no events for it; and its statements are planned as anywhere else (see `database`).
 SURROUND: LiteralString = """
@@ -61,6 +62,17 @@ async def _deliver(
     return done
 
 
+async def _in_a_task(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attempt:
+    """The attempt in a task of its own: a handler that cancels the task that it is in does not end its consumer."""
+    try:
+        return await asyncio.create_task(attempt(handler, call))
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return cancelled_itself(error)
+
+
 async def _under_savepoint(
     handler: Handler, changes: Sequence[Change], services: Services, transaction: Connection
 ) -> Attempt:
@@ -72,10 +84,10 @@ async def _under_savepoint(
         await transaction.execute(CHECK_CONSTRAINTS)
         return result
 
-    token = current.set((handler.name, changes))
+    token = current.set(delivery_of(handler.name, changes))
     try:
         async with transaction.transaction() as savepoint:
-            ended = await attempt(handler, call)
+            ended = await _in_a_task(handler, call)
             if transaction.closed:
                 raise OperationalError("the connection was lost while the handler ran: the batch is rolled back")
             if ended.outcome is not None:

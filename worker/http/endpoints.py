@@ -18,7 +18,7 @@ from aiolimiter import AsyncLimiter
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from worker.declare.handler import Endpoint, Handler
 from worker.deliver.runs import Run, find_run
@@ -120,7 +120,7 @@ class Endpoints:
         except ValidationError as error:
             raise _unsound(error) from None
         found = await endpoint.read.function(query, self._database)
-        return web.json_response(to_jsonable_python(found))
+        return web.json_response(text=to_json(found, inf_nan_mode="strings").decode())
 
     async def _run(self, request: web.Request, handler: Handler, endpoint: Endpoint) -> web.Response:
         number = request.match_info["run"]

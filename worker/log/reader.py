@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
@@ -12,6 +12,9 @@ from psycopg.rows import tuple_row
 from worker.change import Change
 from worker.declare.handler import Handler
 from worker.log.cursors import Position
+
+# Bytes of rows that come with their event. A row that is larger, or may be, is fetched after it.
+INLINE = 64_000
 
 WINDOW: LiteralString = """
 select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topics)s, %(done)s::pg_snapshot)
@@ -22,15 +25,30 @@ WANTED: LiteralString = """(
     and (op = 'snapshot' or op = any(%(ops)s))
     and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
     and (%(shards)s = 1 or hearken.shard_of(hearken.slot_of(key), %(shards)s) = %(shard)s))"""
+# How many bytes the rows of an event may have, at most, without looking at them: a stored value says how long it is, a
+# compressed one not what it was, but no method makes more than so many bytes of one.
+# https://www.postgresql.org/docs/current/storage-toast.html
+WEIGHT: LiteralString = """(
+    coalesce(pg_column_size(old)::bigint * case pg_column_compression(old) when 'pglz' then 91 when 'lz4' then 255
+             else 1 end, 0)
+    + coalesce(pg_column_size(new)::bigint * case pg_column_compression(new) when 'pglz' then 91 when 'lz4' then 255
+               else 1 end, 0)
+    + coalesce(pg_column_size(note)::bigint * case pg_column_compression(note) when 'pglz' then 91 when 'lz4' then 255
+               else 1 end, 0))"""
 # Scanned and wanted are told apart outside the limits: a filter inside one is badly estimated, and ends in a
-# sequential scan. What is not wanted comes back without its rows, to say how far the scan went.
+# sequential scan. What is not wanted comes back without its rows, to say how far the scan went; so does what is large,
+# with its weight, for `rows` to fetch. Behind the fence (`offset 0`) each is judged and weighed once.
 JUDGED: LiteralString = (
     """
 judged as (select s.*, """
     + WANTED
-    + """ as wanted from scanned s)
-select id, at, topic, op, key, case when wanted then old::text end, case when wanted then new::text end,
-       case when wanted then note::text end, replay_of, wanted, pg_current_snapshot()::text
+    + " as wanted, "
+    + WEIGHT
+    + """ as weight from scanned s offset 0)
+select id, at, topic, op, key, case when wanted and weight <= %(inline)s then old::text end,
+       case when wanted and weight <= %(inline)s then new::text end,
+       case when wanted and weight <= %(inline)s then note::text end, replay_of, wanted, pg_current_snapshot()::text,
+       case when weight > %(inline)s then weight end
 from judged order by id
 """
 )
@@ -73,33 +91,61 @@ class Batch:
 
     opened  the window, when this is its first batch; None when it was opened before
     whole   how many events it holds of its topics, all of them in this batch; None when there may be more
+    heavy   which of the changes have come without their rows, and how many bytes those may have: see `rows`
+    within  the window, as it is before this batch
     """
 
     changes: list[Change]
     then: Position
+    within: Position
     opened: Position | None = None
     whole: int | None = None
+    heavy: Mapping[int, int] = field(default_factory=dict)
 
 
 async def read_batch(
-    connection: AsyncConnection[Any], handler: Handler, shard: int, position: Position, size: int
+    connection: AsyncConnection[Any],
+    handler: Handler,
+    shard: int,
+    position: Position,
+    size: int,
+    inline: int = INLINE,
 ) -> Batch | None:
-    """The next batch after `position`, opening a window when none is open; None when there is nothing new."""
+    """The next batch after `position`, opening a window when none is open; None when there is nothing new.
+
+    inline  bytes up to which an event comes with its rows; below 0 nothing is looked into, not even what it changed
+    """
     limit = size * handler.shards  # a shard wants only its part of what is scanned
     window, opened = position, None
     if position.target is None:
-        rows = await _read(connection, RECENT, parameters(handler, shard, position, limit))
+        rows = await _read(connection, RECENT, _looking(handler, shard, position, limit, inline))
         if not rows:
             return None
         if len(rows) < limit:
             opened = Position(position.done, rows[0][10], rows[0][0] - 1, rows[-1][0])
-            return Batch([to_change(row) for row in rows if row[9]], Position(done=rows[0][10]), opened, len(rows))
+            return _batch(rows, Position(done=rows[0][10]), opened, opened, len(rows))
         window = opened = await _open(connection, handler, position)
-    rows = await _read(connection, BATCH, parameters(handler, shard, window, limit))
-    changes = [to_change(row) for row in rows if row[9]]
+    rows = await _read(connection, BATCH, _looking(handler, shard, window, limit, inline))
     if len(rows) < limit:
-        return Batch(changes, Position(done=window.target or window.done), opened)
-    return Batch(changes, replace(window, last_id=rows[-1][0]), opened)
+        return _batch(rows, Position(done=window.target or window.done), window, opened)
+    return _batch(rows, replace(window, last_id=rows[-1][0]), window, opened)
+
+
+def _batch(
+    rows: Sequence[tuple[Any, ...]],
+    then: Position,
+    within: Position,
+    opened: Position | None,
+    whole: int | None = None,
+) -> Batch:
+    wanted = [row for row in rows if row[9]]
+    heavy = {row[0]: row[11] for row in wanted if row[11] is not None}
+    return Batch([to_change(row) for row in wanted], then, within, opened, whole, heavy)
+
+
+def _looking(handler: Handler, shard: int, window: Position, limit: int, inline: int) -> dict[str, Any]:
+    asked = parameters(handler, shard, window, limit)
+    return {**asked, "inline": inline, "watch": asked["watch"] if inline >= 0 else None}
 
 
 async def _read(

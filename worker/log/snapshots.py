@@ -18,6 +18,7 @@ from psycopg.types.json import Json, Jsonb
 from worker.capture.catalog import Table
 from worker.capture.triggers import TEXT_SETTINGS, key_text, row_image
 from worker.doorbell.ring import ring
+from worker.postgres.parameters import with_parameters
 
 # Parameters of one statement: Postgres counts them in 16 bits.
 MOST_PARAMETERS = 60_000
@@ -127,6 +128,6 @@ def _values(table: Table, keys: Sequence[str]) -> list[str]:
 
 async def _keys(connection: AsyncConnection[Any], query: sql.Composed, values: list[str]) -> list[str]:
     async with connection.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(query, values, prepare=False)
+        await cursor.execute(with_parameters(query), values, prepare=False)
         found: list[str] = await cursor.fetchall()
     return found

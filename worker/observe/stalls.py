@@ -15,6 +15,9 @@ from worker.deliver.progress import Turn
 from worker.errors import CheckFailed
 from worker.observe.status import HandlerStatus
 
+# So many batches rolled back in a row are no accident.
+SEVERAL = 3
+
 STATES = {
     None: "starting",
     Turn.WORKED: "working",
@@ -44,6 +47,8 @@ def judge_alone(consumer: Consumer, stalled_after: float) -> None:
     circuit, trouble = consumer.circuit, consumer.progress.trouble
     if circuit.open and circuit.alarm:
         raise CheckFailed(f"stopped until a person fixes it: {circuit.reason}")
+    if consumer.progress.rollbacks >= SEVERAL:
+        raise CheckFailed(f"every batch has been rolled back, {consumer.progress.rollbacks} times in a row: {trouble}")
     if trouble is not None and _quiet(consumer) > stalled_after:
         raise CheckFailed(f"every batch has been rolled back for {_quiet(consumer):.0f} s: {trouble}")
 

@@ -23,6 +23,7 @@ from worker.log.snapshots import Appended, Recipients, append_snapshots, write_a
 from worker.operate.audit import Actor
 from worker.operate.where import MISTAKES, READ_ONLY, condition_sql, not_a_condition
 from worker.postgres.locks import backfill_lock
+from worker.postgres.parameters import with_parameters
 
 KEYS = sql.SQL("select {key} as key from {table} r where {after} and {condition} order by {order} limit %s")
 TRY: LiteralString = "select pg_try_advisory_lock(%s)"
@@ -187,7 +188,7 @@ class Filler:
             async with self._connection.transaction(), self._connection.cursor(row_factory=scalar_row) as cursor:
                 await cursor.execute(READ_ONLY)
                 await write_as_triggers(self._connection)
-                found: list[str] = await (await cursor.execute(query, [*values, size])).fetchall()
+                found: list[str] = await (await cursor.execute(with_parameters(query), [*values, size])).fetchall()
         except errors.InsufficientPrivilege:
             raise  # what one may not see says nothing of the condition
         except MISTAKES as error:

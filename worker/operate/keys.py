@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from worker.capture.catalog import Table, read_table
 from worker.declare.handler import SOURCES
 from worker.errors import UsageError, WatchError
+from worker.postgres.parameters import with_parameters
 
 # Postgres itself reads each value as what its column is, and writes it down again.
 READ = sql.SQL("select {texts} from jsonb_populate_record(null::{table}, %s) r")
@@ -56,7 +57,7 @@ async def _written(connection: AsyncConnection[Any], table: Table, key: str, val
     )
     async with connection.cursor(row_factory=dict_row) as cursor:
         try:
-            await cursor.execute(query, [Jsonb(dict(zip(table.key, values, strict=True)))])
+            await cursor.execute(with_parameters(query), [Jsonb(dict(zip(table.key, values, strict=True)))])
         except DataError as error:
             raise _malformed(table, key, error.diag.message_primary) from None
         (row,) = await cursor.fetchall()

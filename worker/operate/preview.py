@@ -15,6 +15,7 @@ from worker.change import Change
 from worker.declare.handler import Handler
 from worker.deliver.context import Context, Services
 from worker.deliver.plan import NOTHING, Plan, Planned
+from worker.deliver.verdict import verdict
 from worker.errors import CheckFailed, ConfigurationError, UsageError
 from worker.operate.events import Event, Filter, find_events
 from worker.outcomes import Outcome, Park, Skip, Unavailable
@@ -72,19 +73,22 @@ async def _preview_one(handler: Handler, event: Event, services: Services) -> Pr
     try:
         async with asyncio.timeout(handler.timeout):
             await handler.function(change, Context(handler.name, services, plan=plan))
-    except Unavailable as away:
-        raise CheckFailed(f"{handler.name} cannot say what it would do: {away.reason}") from None
-    except Skip as outcome:
-        action, reason = NOTHING, outcome.reason
-    except Park as outcome:
-        action, reason = DEAD, outcome.reason
+    except Outcome as raised:
+        outcome = verdict(raised)
+        action, reason = _action(handler, outcome), outcome.reason
     except ConfigurationError:  # of a resource that it uses: the same for every key
         raise
-    except Outcome as outcome:
-        action, reason = UNKNOWN, outcome.reason
     except Exception as error:
         action, reason = UNKNOWN, error_line(error)
     return Preview(handler.name, change.topic, change.key, change.id, action or plan.action, plan.effects, reason)
+
+
+def _action(handler: Handler, outcome: Outcome) -> str:
+    if isinstance(outcome, Unavailable):
+        raise CheckFailed(f"{handler.name} cannot say what it would do: {outcome.reason}")
+    if isinstance(outcome, Skip):
+        return NOTHING
+    return DEAD if isinstance(outcome, Park) else UNKNOWN
 
 
 def _again(event: Event) -> Change:

@@ -11,6 +11,7 @@ from psycopg.rows import scalar_row
 from worker.capture.catalog import read_table
 from worker.change import parse
 from worker.declare.handler import Handler
+from worker.postgres.parameters import with_parameters
 
 # As JSON, as the log has it: a date that Python cannot hold is no obstacle to a person who looks.
 ROW = sql.SQL("select row_to_json(r.*)::text from {table} r where {key}")
@@ -24,6 +25,6 @@ async def read_row_now(
     conditions = sql.SQL(" and ").join(sql.SQL("r.{} = %s").format(sql.Identifier(column)) for column in table.key)
     query = ROW.format(table=sql.Identifier(table.schema, table.name), key=conditions)
     async with connection.cursor(row_factory=scalar_row) as cursor:
-        found = await (await cursor.execute(query, table.split_key(key))).fetchone()
+        found = await (await cursor.execute(with_parameters(query), table.split_key(key))).fetchone()
     hidden = {column for handler in handlers for column in handler.subscription.exclude}
     return None if found is None else {name: value for name, value in parse(found).items() if name not in hidden}

@@ -15,6 +15,7 @@ from psycopg.rows import scalar_row
 
 from worker.capture.catalog import Table
 from worker.errors import UsageError
+from worker.postgres.parameters import with_parameters
 
 READ_ONLY: LiteralString = "set transaction read only"
 # With a parameter, so that Postgres takes no more than one statement.
@@ -40,8 +41,9 @@ async def check_condition(connection: AsyncConnection[Any], table: Table, text: 
     try:
         async with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
             await cursor.execute(READ_ONLY)
-            await cursor.execute(PLAN.format(table=relation, condition=alone), (True,))
-            await cursor.execute(PLAN.format(table=relation, condition=condition_sql(text)), (True,))
+            await cursor.execute(with_parameters(PLAN.format(table=relation, condition=alone)), (True,))
+            within = with_parameters(PLAN.format(table=relation, condition=condition_sql(text)))
+            await cursor.execute(within, (True,))
             (plan,) = await cursor.fetchall()
     except errors.InsufficientPrivilege:
         raise  # what one may not see says nothing of the condition

@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 
 from worker.errors import NotAllowed, Unsupported
 from worker.postgres.connection import Connection
+from worker.postgres.loaders import register_lenient
 from worker.postgres.pool import Pool
 from worker.postgres.pooler import refuse_shared
 from worker.postgres.session import BY_INDEX, PINNED, READ_ONLY, clean, pin
@@ -102,6 +103,7 @@ class Database:
         )
 
     async def _configure(self, connection: Connection, session: Mapping[str, str]) -> None:
+        register_lenient(connection)
         connection.call_timeout = self._settings.query_timeout + GRACE
         (row,) = await (await connection.execute(MAY_KNOW)).fetchall()
         await refuse_shared(connection, row["backend"], self._conninfo)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.types.json import Json
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails
 
 from worker.declare.handler import Handler
 from worker.deliver.runs import Run
@@ -49,9 +51,22 @@ def sound(model: type[BaseModel], text: bytes | str) -> str:
     """A request's body as its event keeps it: validated (no "3" or true for a 3), with its defaults, under the names
     it came with.
 
-    Raises pydantic.ValidationError.
+    Raises pydantic.ValidationError, also for NaN and infinity: JSON has none, and null is something else.
     """
-    return model.model_validate_json(text or "{}", strict=True).model_dump_json(by_alias=True)
+    body = model.model_validate_json(text or "{}", strict=True)
+    if infinite := [*_infinite(body.model_dump(by_alias=True))]:
+        problems = [InitErrorDetails(type="finite_number", loc=place, input=None) for place in infinite]
+        raise ValidationError.from_exception_data(model.__name__, problems)
+    return body.model_dump_json(by_alias=True)
+
+
+def _infinite(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where in the value a number is none that JSON has."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for name, member in members:
+        yield from _infinite(member, (*place, name))
 
 
 def problems(error: ValidationError) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ import contextvars
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import structlog
@@ -22,8 +22,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from worker.change import Change
 
-# What is being delivered in this task: the handler's name, and one change or a transactional handler's batch.
-current: contextvars.ContextVar[tuple[str, Sequence[Change]] | None] = contextvars.ContextVar("delivery", default=None)
+# What the lines say that are written while something is delivered in this task. No change is in it: the loop keeps a
+# context for as long as a timer that was set in it, even a cancelled one, and a row may be large.
+current: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("delivery", default=None)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -76,23 +77,22 @@ def _renderer(*, for_eyes: bool) -> Processor:
 
 
 def bind_delivery(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add handler, event id, key and attempt of the delivery this line is written in, if any.
-
-    In a transactional handler's batch of several events: how many there are, and the first and last id.
-    """
-    if (delivery := current.get()) is None:
-        return event
-    handler, changes = delivery
-    event.setdefault("handler", handler)
-    if len(changes) == 1:
-        event.setdefault("event_id", changes[0].id)
-        event.setdefault("key", changes[0].key)
-        event.setdefault("attempt", changes[0].attempt)
-    else:
-        event.setdefault("events", len(changes))
-        event.setdefault("first_event_id", changes[0].id)
-        event.setdefault("last_event_id", changes[-1].id)
+    """Add what is known of the delivery this line is written in, if any: see `delivery_of`."""
+    for name, value in (current.get() or {}).items():
+        event.setdefault(name, value)
     return event
+
+
+def delivery_of(handler: str, changes: Sequence[Change]) -> dict[str, Any]:
+    """For `current`: handler, event id, key and attempt.
+
+    Of a transactional handler's batch of several events: how many there are, and the first and last id.
+    """
+    if len(changes) != 1:
+        ids = {"first_event_id": changes[0].id, "last_event_id": changes[-1].id}
+        return {"handler": handler, "events": len(changes), **ids}
+    (change,) = changes
+    return {"handler": handler, "event_id": change.id, "key": change.key, "attempt": change.attempt}
 
 
 def say_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

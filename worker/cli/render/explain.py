@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from worker.commands.output import fields, printable, value_of
+from worker.commands.output import fields, printable, value_of, visible
 from worker.declare.reconciler import Drift, Standing
 from worker.operate.explain import DeliveryState, History, TimelineEntry
 
@@ -22,7 +22,8 @@ Line = tuple[str, str]
 
 def tell_story(history: History, looked: Sequence[tuple[str, Standing | None, str | None]]) -> None:
     """Print it, in colour on a terminal. looked: a system's name, what it says, or why it does not."""
-    lines = [*_happened(history), *_stands(history), *(line for one in looked for line in _outside(*one))]
+    told = [*_happened(history), *_stands(history), *(line for one in looked for line in _outside(*one))]
+    lines = [(visible(text), colour) for text, colour in told]
     if not sys.stdout.isatty():
         return click.echo("\n".join(text for text, _ in lines))
     from rich.console import Console

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from worker.commands.failures import NEGATIVE
-from worker.commands.output import fields, print_json
+from worker.commands.output import fields, print_json, visible
 from worker.commands.session import serving
 from worker.declare.registry import Registry
 from worker.operate.preview import UNKNOWN, Preview, check_previewable, preview
@@ -40,6 +40,7 @@ def _show(found: Preview, *, as_json: bool) -> None:
         print_json(asdict(found))
         return
     reason = f": {found.reason}" if found.reason else ""
-    click.echo(f"{found.topic} {found.key or '-'}  {found.action}  ({found.handler}, event {found.event_id}){reason}")
+    what = f"{found.topic} {found.key or '-'}  {found.action}  ({found.handler}, event {found.event_id}){reason}"
+    click.echo(visible(what))
     for effect in found.effects:
-        click.echo(f"  {effect.step} {effect.object or '(new)'}: {fields(effect.changed)}")
+        click.echo(visible(f"  {effect.step} {effect.object or '(new)'}: {fields(effect.changed)}"))
