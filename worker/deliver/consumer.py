@@ -21,7 +21,7 @@ from worker.deliver.report import report_batch, report_braked
 from worker.deliver.shutdown import Shutdown
 from worker.doorbell.bell import Doorbell
 from worker.doorbell.waiting import wait_until_set
-from worker.errors import NotMigrated
+from worker.errors import DeclaredOtherwise
 from worker.log import cursors, reader
 from worker.settings import Settings
 from worker.telemetry.error_line import error_line, trace_of
@@ -96,8 +96,8 @@ class Consumer:
         self.progress.moved(turn)
         if turn is Turn.WORKED:
             return None
-        if turn in (Turn.ELSEWHERE, Turn.PAUSED):
-            return await self._pause(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
+        if turn in (Turn.ELSEWHERE, Turn.PAUSED, Turn.ASIDE):
+            return await self._pause(ELSEWHERE if turn is Turn.ELSEWHERE else PAUSED)
         if self._restless:
             return await self._pause(LINGER)
         return await self._sleep()
@@ -105,11 +105,13 @@ class Consumer:
     async def turn(self) -> Turn:
         """Do one batch, if there is one and nobody else has the cursor. Raises any error, with all rolled back."""
         async with self._services.database.batch() as connection:
-            claim = await cursors.claim(connection, self.handler.name, self.shard)
+            try:
+                claim = await cursors.claim(connection, self.handler, self.shard)
+            except DeclaredOtherwise as error:
+                return self._step_aside(str(error))
             if claim is None:
                 return Turn.ELSEWHERE
-            if claim.shards != self.handler.shards:
-                raise NotMigrated(f"handler {self.handler.name} has {claim.shards} shards: run `hearken migrate`")
+            self.progress.aside = None
             if claim.paused:
                 return Turn.PAUSED
             self.progress.working()
@@ -124,6 +126,13 @@ class Consumer:
         if done.more:
             return Turn.WORKED
         return Turn.CAUGHT_UP if done.events else Turn.IDLE
+
+    def _step_aside(self, reason: str) -> Turn:
+        """Leave the cursor to workers whose declaration it has; say so once."""
+        if self.progress.aside != reason:
+            logger.warning("stepping aside", handler=self.handler.name, shard=self.shard, reason=reason)
+        self.progress.aside = reason
+        return Turn.ASIDE
 
     async def _sleep(self) -> None:
         """Wait for a commit, and deliver what it brings for as long as that takes no time."""

@@ -18,6 +18,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "migrations": ("select",),
     "events": ("select",),
     "cursors": ("select", "insert", "update", "delete"),
+    "declarations": ("select",),
     "parked": ("select", "insert", "update", "delete"),
     "paused": ("select", "insert"),
     "brakes": ("select", "insert", "update"),

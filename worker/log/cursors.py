@@ -11,14 +11,16 @@ from typing import Any, LiteralString
 from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.rows import dict_row
 
-from worker.errors import ClaimLost, ForeignCursor, NotMigrated
+from worker.declare.declaration import declaration_of, describe_difference
+from worker.declare.handler import Handler
+from worker.errors import ClaimLost, DeclaredOtherwise, ForeignCursor, NotMigrated
 from worker.postgres.database import Connection
 from worker.postgres.locks import claim_lock
 
 # Sent as one simple query, so that the transaction's begin costs no round trip of its own.
 CLAIM: LiteralString = """
 begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).target::text, (cursor_row).last_id,
-              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards, (cursor_row).seq
+              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).seq, declaration
 from hearken.claim(%s, %s, %s)
 """
 # The compare-and-set: whoever settles deletes the very row that was read, and puts the next in its place.
@@ -50,32 +52,45 @@ class Claim:
     handler: str
     shard: int
     seq: int
-    shards: int
     position: Position
     has_parked: bool
     paused: bool
 
 
-async def claim(connection: Connection, handler: str, shard: int) -> Claim | None:
+async def claim(connection: Connection, handler: Handler, shard: int) -> Claim | None:
     """Begin a transaction and take the cursor for it, or None when another worker has it.
 
     The advisory lock assigns no transaction id, so a batch that waits holds back neither vacuum nor a snapshot.
-    Raises NotMigrated, ForeignCursor.
+    Raises NotMigrated, DeclaredOtherwise, ForeignCursor.
     """
+    name = handler.name
     async with AsyncClientCursor(connection, row_factory=dict_row) as cursor:
-        await cursor.execute(CLAIM, (claim_lock(handler, shard), handler, shard))
+        await cursor.execute(CLAIM, (claim_lock(name, shard), name, shard))
         cursor.nextset()
         row = await cursor.fetchone()
     if row is None or not row["claimed"]:
         return None
+    _check_declaration(handler, row["declaration"])
     if row["done"] is None:
-        raise NotMigrated(f"handler {handler} (shard {shard}) has no cursor: run `hearken migrate`")
+        raise NotMigrated(f"handler {name} (shard {shard}) has no cursor: run `hearken migrate`")
     if row["cluster"] != connection.cluster:
         raise ForeignCursor(
-            f"the cursor of {handler} was written in another database (a restored dump?): run `hearken rebase`"
+            f"the cursor of {name} was written in another database (a restored dump?): run `hearken rebase`"
         )
     position = Position(row["done"], row["target"], row["last_id"], row["max_id"])
-    return Claim(handler, shard, row["seq"], row["shards"], position, row["parked"], row["paused"])
+    return Claim(name, shard, row["seq"], position, row["parked"], row["paused"])
+
+
+def _check_declaration(handler: Handler, stored: dict[str, Any] | None) -> None:
+    """A worker whose declaration differs would pass over events that those with the stored one need, or the reverse."""
+    if stored is None:
+        raise NotMigrated(f"handler {handler.name} has no stored declaration: run `hearken migrate`")
+    if stored != (declared := declaration_of(handler)):
+        raise DeclaredOtherwise(
+            f"handler {handler.name} is declared otherwise in this worker's code than in the database"
+            f" ({describe_difference(stored, declared)}): if this code is the newer, run `hearken migrate` with it;"
+            " if it is the older, stop this worker"
+        )
 
 
 async def move(connection: AsyncConnection[Any], claimed: Claim, to: Position) -> None:

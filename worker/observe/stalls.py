@@ -22,6 +22,7 @@ STATES = {
     Turn.IDLE: "idle",
     Turn.ELSEWHERE: "another worker has it",
     Turn.PAUSED: "paused",
+    Turn.ASIDE: "stepping aside",
 }
 
 
@@ -44,6 +45,8 @@ def judge_alone(consumer: Consumer, stalled_after: float) -> None:
     circuit, trouble = consumer.circuit, consumer.progress.trouble
     if circuit.open and circuit.alarm:
         raise CheckFailed(f"stopped until a person fixes it: {circuit.reason}")
+    if consumer.progress.turn is Turn.ASIDE:
+        raise CheckFailed(f"stepping aside: {consumer.progress.aside}")
     if trouble is not None and _quiet(consumer) > stalled_after:
         raise CheckFailed(f"every batch has been rolled back for {_quiet(consumer):.0f} s: {trouble}")
 
