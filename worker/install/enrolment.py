@@ -19,6 +19,7 @@ from worker.declare.declaration import declaration_of, describe_difference
 from worker.declare.handler import Handler
 from worker.errors import MigrationError
 from worker.install import move_topic
+from worker.log.cursors import keep_former
 from worker.postgres.database import CLUSTER
 from worker.postgres.locks import claim_lock, migration_lock
 from worker.sources import timetable
@@ -52,12 +53,7 @@ LOCK: LiteralString = "select pg_advisory_xact_lock(%s)"
 # A cursor moves by delete and insert: whoever is about to commit a move is waited for, or its row would be missed.
 HOLD_STILL: LiteralString = "lock table hearken.cursors in share row exclusive mode"
 TOPICS: LiteralString = "update hearken.cursors set topics = %(topics)s where handler = %(name)s"
-# Where the cursors stood under a declaration that ends now. Nothing is known of cursors older than the stored ones.
-KEEP_FORMER: LiteralString = """
-insert into hearken.former_declarations (handler, shard, shards, declaration, done, target, last_id)
-select c.handler, c.shard, c.shards, d.declaration, c.done, c.target, c.last_id
-from hearken.cursors c join hearken.declarations d using (handler) where c.handler = %(name)s
-"""
+# What a new handler's cursors have passed before they move was for it under no declaration.
 KEEP_BEGINNING: LiteralString = """
 insert into hearken.former_declarations (handler, shard, shards, done, target, last_id)
 select handler, shard, shards, done, target, last_id from hearken.cursors where handler = %(name)s
@@ -175,7 +171,7 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
                 await connection.execute(UNSETTLE, values)
     except errors.LockNotAvailable as error:
         raise MigrationError(
-            f"handler {handler.name} is at work, or its table is being written, for longer than 5 s: stop its workers"
+            f"handler {handler.name} is running, or its table is being written, for longer than 5 s: stop its workers"
             " or end the transaction, then migrate again"
         ) from error
 
@@ -189,20 +185,20 @@ async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment, val
     elif enrolment.action == "rename":
         for statement in RENAME:
             await connection.execute(statement, values)
-        await connection.execute(KEEP_FORMER, values)
+        await keep_former(connection, handler.name)
         if handler.schedule is not None and before.schedule is not None:
             await _reschedule(connection, handler, before, values)
     elif enrolment.action == "move":
         now = await move_topic.hold_writers(connection, [*before.topics, handler.topic])
-        await connection.execute(KEEP_FORMER, values)
+        await keep_former(connection, handler.name)
         await move_topic.take_along(connection, handler, before.topics, now)
     elif enrolment.action == "reshard":
-        await connection.execute(KEEP_FORMER, values)
+        await keep_former(connection, handler.name)
         done = await _drained(connection, handler)
         await connection.execute(REMOVE, (handler.name,))
         await connection.execute(ADD, {**values, "done": done, "topics": before.topics})
     else:
-        await connection.execute(KEEP_FORMER, values)
+        await keep_former(connection, handler.name)
         if enrolment.action == "schedule":
             await _reschedule(connection, handler, before, values)
 

@@ -33,6 +33,12 @@ select handler, shard, seq + 1, shards, topics, cluster, %(done)s::pg_snapshot, 
        %(max_id)s, clock_timestamp()
 from was
 """
+# Nothing is known of cursors that are older than the stored declarations.
+KEEP_FORMER: LiteralString = """
+insert into hearken.former_declarations (handler, shard, shards, declaration, done, target, last_id)
+select c.handler, c.shard, c.shards, d.declaration, c.done, c.target, c.last_id
+from hearken.cursors c join hearken.declarations d using (handler) where c.handler = %s
+"""
 
 
 @dataclass(frozen=True)
@@ -109,3 +115,8 @@ async def move(connection: AsyncConnection[Any], claimed: Claim, to: Position) -
     )
     if moved.rowcount != 1:
         raise ClaimLost(f"the cursor of {claimed.handler} (shard {claimed.shard}) was moved by another worker")
+
+
+async def keep_former(connection: AsyncConnection[Any], handler: str) -> None:
+    """Write down where the handler's cursors stand before its declaration is replaced: what they passed, it judged."""
+    await connection.execute(KEEP_FORMER, (handler,))

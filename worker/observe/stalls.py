@@ -55,6 +55,8 @@ def judge_status(consumer: Consumer, status: HandlerStatus, stalled_after: float
     """What the database adds: returns what is fine. Raises CheckFailed."""
     if not status.native:
         raise CheckFailed("its cursor is from another database: run `hearken rebase`")
+    if status.differs is not None:
+        raise CheckFailed(f"declared otherwise ({status.differs}): run `hearken migrate` with the newer code")
     if status.braked is not None:
         raise CheckFailed(
             f"braked: {status.braked}; fix the rows if they are wrong, then run"
