@@ -45,8 +45,8 @@ def judge_alone(consumer: Consumer, stalled_after: float) -> None:
     circuit, trouble = consumer.circuit, consumer.progress.trouble
     if circuit.open and circuit.alarm:
         raise CheckFailed(f"stopped until a person fixes it: {circuit.reason}")
-    if consumer.progress.turn is Turn.ASIDE:
-        raise CheckFailed(f"stepping aside: {consumer.progress.aside}")
+    if (aside := consumer.progress.aside) is not None:
+        raise CheckFailed(f"stepping aside: {aside}")
     if trouble is not None and _quiet(consumer) > stalled_after:
         raise CheckFailed(f"every batch has been rolled back for {_quiet(consumer):.0f} s: {trouble}")
 
