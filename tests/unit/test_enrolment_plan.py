@@ -88,7 +88,9 @@ def test_another_declaration_says_what_differs(options: dict[str, Any], said: st
     declared = declare(ROOMS, "a", **options).handlers["a"]
     text = f"declared otherwise, undelivered events included: {said}"
     assert plan([declared], known_as("a")) == [("a", "declare", text)]
-    same = {name: tuple(reversed(value)) if isinstance(value, tuple) else value for name, value in options.items()}
+    same: dict[str, Any] = {
+        name: tuple(reversed(value)) if isinstance(value, tuple) else value for name, value in options.items()
+    }
     assert declaration_of(declare(ROOMS, "a", **same).handlers["a"]) == declaration_of(declared)
 
 
