@@ -103,7 +103,7 @@ table hearken.effects
     key text
     step text not null
     base text not null
-        -- handler:key:step:hash of the parameters; with :generation it is the idempotency key.
+        -- handler:key:step:hash of the parameters; with :generation and :era it is the idempotency key.
     generation integer not null
     state text not null default 'started'::text
     object_id text
@@ -112,6 +112,7 @@ table hearken.effects
     error text
     started_at timestamp with time zone not null default now()
     ended_at timestamp with time zone
+    era text not null default ''::text
     constraint effects_generation_check CHECK ((generation >= 0))
     constraint effects_pkey PRIMARY KEY (id)
     constraint effects_state_check CHECK ((state = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text])))
@@ -180,6 +181,17 @@ table hearken.former_declarations
 
 sequence hearken.former_declarations_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+table hearken.lost_events
+    cluster text not null
+    timeline text not null
+    handler text not null
+    event_id bigint not null
+    topic text not null
+    key text
+    at timestamp with time zone not null
+    constraint lost_events_cluster_timeline_fkey FOREIGN KEY (cluster, timeline) REFERENCES hearken.timelines(cluster, timeline)
+    constraint lost_events_pkey PRIMARY KEY (cluster, timeline, handler, event_id)
 
 table hearken.migrations
     area text not null
@@ -284,6 +296,14 @@ table hearken.stripe_account
     constraint stripe_account_mode_check CHECK ((mode = ANY (ARRAY['test'::text, 'live'::text])))
     constraint stripe_account_only_row_check CHECK (only_row)
     constraint stripe_account_pkey PRIMARY KEY (only_row)
+
+table hearken.timelines
+    cluster text not null
+    timeline text not null
+    noticed_at timestamp with time zone not null default clock_timestamp()
+    settled_at timestamp with time zone
+        -- When a person said that outside systems agree again (hearken failover --confirm).
+    constraint timelines_pkey PRIMARY KEY (cluster, timeline)
 
 table public.active_game_sessions_v2 options: fillfactor=70
         -- Playing time, counted down by the minute; at most one live session per purchase.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from worker.change import Change
-from worker.declare.handler import Handler
+from worker.declare.handler import Handler, of_engine
 from worker.deliver import brake, parked, runs
 from worker.deliver.call import Delivery
 from worker.deliver.circuit import Circuit
@@ -24,6 +24,7 @@ from worker.deliver.shutdown import Shutdown
 from worker.deliver.transactional import deliver_batch
 from worker.log import cursors, reader
 from worker.log.cursors import Claim
+from worker.log.failover import Recollection
 from worker.outcomes import Park, Unavailable
 from worker.postgres.database import Connection
 from worker.settings import Settings
@@ -63,6 +64,7 @@ class BatchRunner:
         circuit: Circuit,
         progress: ConsumerProgress,
         shutdown: Shutdown,
+        recollection: Recollection,
     ) -> None:
         self._handler = handler
         self._shard = shard
@@ -71,6 +73,7 @@ class BatchRunner:
         self._circuit = circuit
         self._progress = progress
         self._shutdown = shutdown
+        self._recollection = recollection
         self._size = min(handler.batch, FIRST_SIZE)
         self._parked_last = False
 
@@ -129,6 +132,8 @@ class BatchRunner:
         self, connection: Connection, changes: Sequence[Change], lost: Sequence[Delivery] = ()
     ) -> Report:
         started = time.monotonic()
+        if not self._handler.transactional and not of_engine(self._handler.name):  # what those did is set back with it
+            self._recollection.add(changes)
         deliveries = [*lost, *(await self._call(connection, changes) if changes else ())]
         if changes:
             self._resize(len(changes), time.monotonic() - started)

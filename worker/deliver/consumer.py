@@ -23,6 +23,8 @@ from worker.doorbell.bell import Doorbell
 from worker.doorbell.waiting import wait_until_set
 from worker.errors import DeclaredOtherwise
 from worker.log import cursors, reader
+from worker.log.failover import Recollection
+from worker.postgres.database import Connection
 from worker.settings import Settings
 from worker.telemetry.error_line import error_line, trace_of
 from worker.telemetry.metrics import Metrics
@@ -61,7 +63,10 @@ class Consumer:
         self._bell = asyncio.Event()
         self._stop = asyncio.Event()
         self._shutdown = Shutdown()
-        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self.progress, self._shutdown)
+        self._recollection = Recollection(handler.name)
+        self._runner = BatchRunner(
+            handler, shard, services, settings, self.circuit, self.progress, self._shutdown, self._recollection
+        )
 
     def stop(self) -> None:
         """Claim no more work; let running deliveries finish."""
@@ -112,6 +117,8 @@ class Consumer:
             if claim is None:
                 return Turn.ELSEWHERE
             self.progress.aside = None
+            if connection.timeline != self._recollection.timeline:
+                await self._failed_over(connection)
             if claim.paused:
                 return Turn.PAUSED
             self.progress.working()
@@ -126,6 +133,21 @@ class Consumer:
         if done.more:
             return Turn.WORKED
         return Turn.CAUGHT_UP if done.events else Turn.IDLE
+
+    async def _failed_over(self, connection: Connection) -> None:
+        """Compare what this consumer was given with the log of another timeline, and write down what is gone."""
+        before, lost = self._recollection.timeline, await self._recollection.missing(connection)
+        async with self._services.database.connection() as own:
+            await self._recollection.note(own, lost)
+        if lost:
+            logger.error(
+                "the database failed over and has lost events that were delivered: run `hearken failover`",
+                handler=self.handler.name,
+                events=len(lost),
+                timeline=connection.timeline,
+            )
+        elif before is not None:
+            logger.warning("the database failed over", handler=self.handler.name, timeline=connection.timeline)
 
     def _step_aside(self, reason: str) -> Turn:
         """Leave the cursor to workers whose declaration it has; say so once."""

@@ -23,6 +23,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "paused": ("select", "insert"),
     "brakes": ("select", "insert", "update"),
     "effects": ("select", "insert", "update"),
+    "timelines": ("select", "insert"),
+    "lost_events": ("select", "insert"),
     "schedules": ("select",),
     "canary": ("select", "insert", "update", "delete"),
 }

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from worker.errors import Unsupported
 from worker.postgres.pooler import refuse_shared
+from worker.postgres.timeline import read_timeline
 from worker.settings import Settings
 
 T = TypeVar("T")
@@ -52,11 +53,13 @@ SERVER: LiteralString = "select pg_is_in_recovery() as replica, current_setting(
 class Connection(AsyncConnection[DictRow]):
     """A connection on which no call waits forever, also when the other end is silently gone.
 
-    `cluster` says which database this is: transaction ids mean nothing in another one, such as a restored dump's.
+    `cluster` says which database this is: transaction ids mean nothing in another one, such as a restored dump's; and
+    `timeline` on which of its timelines it is (see `timeline`).
     """
 
     call_timeout: float = 30.0 + GRACE
     cluster: str = ""
+    timeline: str | None = None
 
     async def wait(
         self,
@@ -123,6 +126,7 @@ class Database:
         assert row is not None  # noqa: S101  # a select without a table has one row
         await refuse_shared(connection, row["backend"], self._conninfo)
         connection.cluster = row["cluster"]
+        connection.timeline = await read_timeline(connection)
         await connection.execute(SESSION, (milliseconds, milliseconds))
         if self.read_only:
             await connection.execute(READ_ONLY)

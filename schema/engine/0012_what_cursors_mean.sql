@@ -42,3 +42,32 @@ begin
     end if;
     return next;
 end $$;
+
+-- The timelines that this database has been on, as workers noticed them: a standby that is promoted begins another one.
+create table hearken.timelines (
+    cluster    text        not null,
+    timeline   text        not null,
+    noticed_at timestamptz not null default clock_timestamp(),
+    settled_at timestamptz,
+    primary key (cluster, timeline)
+);
+
+comment on column hearken.timelines.settled_at is 'When a person said that outside systems agree again (hearken failover --confirm).';
+
+-- Events that a handler had been given and that the new timeline lacks: what they caused outside is still there.
+create table hearken.lost_events (
+    cluster  text        not null,
+    timeline text        not null,
+    handler  text        not null,
+    event_id bigint      not null,
+    topic    text        not null,
+    key      text,
+    at       timestamptz not null,
+    primary key (cluster, timeline, handler, event_id),
+    foreign key (cluster, timeline) references hearken.timelines
+);
+
+-- Part of the idempotency key: a ledger that was set back (a failover, a restored dump) counts the same generations
+-- again, and the destination would answer from its memory of the other ones.
+alter table hearken.effects add column era text not null default '';
+comment on column hearken.effects.base is 'handler:key:step:hash of the parameters; with :generation and :era it is the idempotency key.';
