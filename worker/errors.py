@@ -7,6 +7,7 @@
     │   ├── NotMigrated        the schema, a trigger or a cursor is missing: run `hearken migrate`
     │   ├── MigrationError     a migration cannot be applied as it stands
     │   ├── WatchError         a table cannot be watched as declared
+    │   ├── DeclaredOtherwise  a cursor is another version's: its handler is declared otherwise there
     │   ├── ForeignCursor      a cursor was written by another cluster (a restored dump)
     │   ├── NotAllowed         the role of DATABASE_URL lacks rights: the message holds the GRANTs
     │   │   └── RowsHidden     a policy would hide rows of a table from the role: absence would be taken as fact
@@ -58,6 +59,10 @@ class MigrationError(DatabaseError):
 
 class WatchError(DatabaseError):
     """A declared table, column or primary key does not exist."""
+
+
+class DeclaredOtherwise(DatabaseError):
+    """The handler's cursor was last migrated by code that declares it otherwise; this worker leaves it alone."""
 
 
 class ForeignCursor(DatabaseError):

@@ -88,6 +88,13 @@ table hearken.cursors options: autovacuum_vacuum_scale_factor=0, autovacuum_vacu
     constraint cursors_pkey PRIMARY KEY (handler, shard, seq)
     constraint cursors_shard_check CHECK ((shard >= 0))
 
+table hearken.declarations
+        -- The declaration of each handler, as `hearken migrate` found it last.
+    handler text not null
+    declaration jsonb not null
+    declared_at timestamp with time zone not null default now()
+    constraint declarations_pkey PRIMARY KEY (handler)
+
 table hearken.effects
     id bigint not null generated always as identity
     event_id bigint not null
@@ -96,7 +103,7 @@ table hearken.effects
     key text
     step text not null
     base text not null
-        -- handler:key:step:hash of the parameters; with :generation it is the idempotency key.
+        -- handler:key:step:hash of the parameters; with :generation and :era it is the idempotency key.
     generation integer not null
     state text not null default 'started'::text
     object_id text
@@ -105,6 +112,7 @@ table hearken.effects
     error text
     started_at timestamp with time zone not null default now()
     ended_at timestamp with time zone
+    era text not null default ''::text
     constraint effects_generation_check CHECK ((generation >= 0))
     constraint effects_pkey PRIMARY KEY (id)
     constraint effects_state_check CHECK ((state = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text])))
@@ -157,6 +165,34 @@ table hearken.events_default parent: hearken.events bound: DEFAULT replica ident
 
 sequence hearken.events_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+table hearken.former_declarations
+    id bigint not null generated always as identity
+    handler text not null
+    shard integer not null
+    shards integer not null
+    declaration jsonb
+        -- Null: the handler was new, nothing before was for it.
+    done pg_snapshot not null
+    target pg_snapshot
+    last_id bigint not null
+    ended_at timestamp with time zone not null default now()
+    constraint former_declarations_pkey PRIMARY KEY (id)
+    CREATE INDEX former_declarations_handler ON hearken.former_declarations USING btree (handler, id)
+
+sequence hearken.former_declarations_id_seq
+    bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
+
+table hearken.lost_events
+    cluster text not null
+    timeline text not null
+    handler text not null
+    event_id bigint not null
+    topic text not null
+    key text
+    at timestamp with time zone not null
+    constraint lost_events_cluster_timeline_fkey FOREIGN KEY (cluster, timeline) REFERENCES hearken.timelines(cluster, timeline)
+    constraint lost_events_pkey PRIMARY KEY (cluster, timeline, handler, event_id)
 
 table hearken.migrations
     area text not null
@@ -262,6 +298,14 @@ table hearken.stripe_account
     constraint stripe_account_only_row_check CHECK (only_row)
     constraint stripe_account_pkey PRIMARY KEY (only_row)
 
+table hearken.timelines
+    cluster text not null
+    timeline text not null
+    noticed_at timestamp with time zone not null default clock_timestamp()
+    settled_at timestamp with time zone
+        -- When a person said that outside systems agree again (hearken failover --confirm).
+    constraint timelines_pkey PRIMARY KEY (cluster, timeline)
+
 table public.active_game_sessions_v2 options: fillfactor=70
         -- Playing time, counted down by the minute; at most one live session per purchase.
     id bigint not null generated as identity
@@ -283,11 +327,11 @@ table public.active_game_sessions_v2 options: fillfactor=70
     CREATE INDEX active_game_sessions_v2_purchase ON public.active_game_sessions_v2 USING btree (purchase_id, id)
     CREATE UNIQUE INDEX active_game_sessions_v2_live ON public.active_game_sessions_v2 USING btree (purchase_id) WHERE (status = ANY (ARRAY['ready'::text, 'active'::text, 'paused'::text]))
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_delete()
-        -- hearken 309561a80940f0d8
+        -- hearken 18169c6cfebde089
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_insert()
-        -- hearken 75784b599af4291e
+        -- hearken aecb601316f583cb
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_update()
-        -- hearken e51f7baea240973d
+        -- hearken 4abbdd845a11807c
     CREATE TRIGGER sessions_keep_time BEFORE UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = ANY (ARRAY['active'::text, 'paused'::text])) OR (new.ended_at IS NULL)))) EXECUTE FUNCTION sessions_keep_time()
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((new.status <> 'ready'::text)) EXECUTE FUNCTION sessions_refuse('session', 'status', 'A session begins as ready.')
@@ -330,7 +374,7 @@ table public.bookings
     constraint bookings_pkey PRIMARY KEY (id)
     constraint bookings_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE SET NULL
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.bookings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_69292528ccd3_insert()
-        -- hearken 0537eba8f4bc63fd
+        -- hearken 52cc78d7a35aea8f
 
 table public.crm_customer_mapping
         -- Which customer of the CRM a profile is, and how that was found; without a customer, the last attempt.
@@ -391,11 +435,11 @@ table public.invoices
     CREATE UNIQUE INDEX invoices_purchase_once ON public.invoices USING btree (purchase_id)
     CREATE UNIQUE INDEX invoices_qr_content ON public.invoices USING btree (qr_content)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.invoices REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_delete()
-        -- hearken 4bb1f0bcce9cbf08
+        -- hearken 9718c5f68911c7f5
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.invoices REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_insert()
-        -- hearken 5d2eb384bf1f103a
+        -- hearken 06f04225144abc48
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.invoices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_update()
-        -- hearken 55d548adc7e43a59
+        -- hearken 7b76707709c5cf36
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.status <> 'pending'::text)) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'An invoice begins as pending.')
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
@@ -436,9 +480,9 @@ table public.profiles
     updated_at timestamp with time zone not null default now()
     constraint profiles_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_insert()
-        -- hearken e01474d47f5f1335
+        -- hearken 9e677596d8dd5abd
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
-        -- hearken 76777880dd144495
+        -- hearken 8aa84fec1bf52680
 
 view public.purchase_session_overview
         -- Purchases beside their sessions; sync_status says whether they agree.
@@ -483,9 +527,9 @@ table public.purchases
     CREATE INDEX purchases_created ON public.purchases USING btree (created_at)
     CREATE INDEX purchases_reserved ON public.purchases USING btree (scheduled_for) WHERE (session_status = 'reserved'::text)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_insert()
-        -- hearken be7aa19859abc5c2
+        -- hearken 2671762add13f341
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_update()
-        -- hearken 3f667e95a502e6cb
+        -- hearken 175df36cb4bb3c03
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.purchases FOR EACH ROW WHEN (((old.payment_status IS DISTINCT FROM new.payment_status) AND (NOT
         CASE old.payment_status
@@ -568,13 +612,13 @@ table public.spaces
     updated_at timestamp with time zone not null default now()
     constraint spaces_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.spaces REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
-        -- hearken a7a5c96f7a0dad03
+        -- hearken b7c8007e75c1e5fd
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.spaces REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
-        -- hearken 41b18a384abf661b
+        -- hearken 8a6783294975047b
     CREATE TRIGGER hearken_truncate AFTER TRUNCATE ON public.spaces FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
-        -- hearken b1232d5ec29ad040
+        -- hearken ea5f6ec732cc8830
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
-        -- hearken 9faa1f64db54cd6b
+        -- hearken db34d69973e2617b
 
 sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
@@ -692,13 +736,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "old", origin, note)
-    select 'public.spaces', 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
+    select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
@@ -715,13 +760,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "new", origin, note)
-    select 'public.spaces', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
@@ -738,12 +784,13 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
-    insert into hearken.events (topic, op, origin, note) values ('public.spaces', 'truncate', origin, note);
+    insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', origin, note);
     captured := 1;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
@@ -761,6 +808,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_update()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
@@ -768,7 +816,7 @@ declare
 begin
     with appended as (
         insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.spaces', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
                case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."name" is distinct from r."name" then '"name":' || coalesce(to_json(o."name")::text, 'null') end, case when o."description" is distinct from r."description" then '"description":' || coalesce(to_json(o."description")::text, 'null') end, case when o."capacity" is distinct from r."capacity" then '"capacity":' || coalesce(to_json(o."capacity")::text, 'null') end, case when o."price_per_hour" is distinct from r."price_per_hour" then '"price_per_hour":' || coalesce(to_json(o."price_per_hour")::text, 'null') end, case when o."is_active" is distinct from r."is_active" then '"is_active":' || coalesce(to_json(o."is_active")::text, 'null') end, case when o."stripe_product_id" is distinct from r."stripe_product_id" then '"stripe_product_id":' || coalesce(to_json(o."stripe_product_id")::text, 'null') end, case when o."stripe_price_id" is distinct from r."stripe_price_id" then '"stripe_price_id":' || coalesce(to_json(o."stripe_price_id")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
         from new_rows r left join old_rows o on r."id" = o."id"
         where o."id" is null or o."name" is distinct from r."name" or o."description" is distinct from r."description" or o."capacity" is distinct from r."capacity" or o."price_per_hour" is distinct from r."price_per_hour" or o."is_active" is distinct from r."is_active" or o."stripe_product_id" is distinct from r."stripe_product_id" or o."stripe_price_id" is distinct from r."stripe_price_id"
@@ -776,7 +824,7 @@ begin
     select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
     if rekeyed then
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.spaces', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
         from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
     end if;
     if captured > 0 then
@@ -794,13 +842,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_delete()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "old", origin, note)
-    select 'public.invoices', 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
+    select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
@@ -817,13 +866,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_insert()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "new", origin, note)
-    select 'public.invoices', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
@@ -841,6 +891,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_update()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
@@ -848,7 +899,7 @@ declare
 begin
     with appended as (
         insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.invoices', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
                case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."purchase_id" is distinct from r."purchase_id" then '"purchase_id":' || coalesce(to_json(o."purchase_id")::text, 'null') end, case when o."number" is distinct from r."number" then '"number":' || coalesce(to_json(o."number")::text, 'null') end, case when o."qr_content" is distinct from r."qr_content" then '"qr_content":' || coalesce(to_json(o."qr_content")::text, 'null') end, case when o."status" is distinct from r."status" then '"status":' || coalesce(to_json(o."status")::text, 'null') end, case when o."expires_at" is distinct from r."expires_at" then '"expires_at":' || coalesce(to_json(o."expires_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
         from new_rows r left join old_rows o on r."id" = o."id"
         where o."id" is null or o."id" is distinct from r."id" or o."purchase_id" is distinct from r."purchase_id" or o."number" is distinct from r."number" or o."qr_content" is distinct from r."qr_content" or o."status" is distinct from r."status" or o."expires_at" is distinct from r."expires_at" or o."created_at" is distinct from r."created_at" or o."updated_at" is distinct from r."updated_at"
@@ -856,7 +907,7 @@ begin
     select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
     if rekeyed then
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.invoices', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
         from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
     end if;
     if captured > 0 then
@@ -874,13 +925,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_insert()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "new", origin, note)
-    select 'public.profiles', 'insert', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note from "new_rows" r;
+    select topic, 'insert', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note from "new_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
@@ -898,6 +950,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_update()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
@@ -905,7 +958,7 @@ declare
 begin
     with appended as (
         insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.profiles', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
                case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."last_login_at" is distinct from r."last_login_at" then '"last_login_at":' || coalesce(to_json(o."last_login_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note
         from new_rows r left join old_rows o on r."id" = o."id"
         where o."id" is null or o."last_login_at" is distinct from r."last_login_at"
@@ -913,7 +966,7 @@ begin
     select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
     if rekeyed then
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.profiles', 'delete', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note
+        select topic, 'delete', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note
         from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
     end if;
     if captured > 0 then
@@ -931,13 +984,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_69292528ccd3_insert()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "new", origin, note)
-    select 'public.bookings', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
@@ -954,13 +1008,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_delete()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "old", origin, note)
-    select 'public.active_game_sessions_v2', 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
+    select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
@@ -977,13 +1032,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_insert()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "new", origin, note)
-    select 'public.active_game_sessions_v2', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
@@ -1001,6 +1057,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_update()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
@@ -1008,7 +1065,7 @@ declare
 begin
     with appended as (
         insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.active_game_sessions_v2', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
                case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."purchase_id" is distinct from r."purchase_id" then '"purchase_id":' || coalesce(to_json(o."purchase_id")::text, 'null') end, case when o."status" is distinct from r."status" then '"status":' || coalesce(to_json(o."status")::text, 'null') end, case when o."minutes_total" is distinct from r."minutes_total" then '"minutes_total":' || coalesce(to_json(o."minutes_total")::text, 'null') end, case when o."minutes_used" is distinct from r."minutes_used" then '"minutes_used":' || coalesce(to_json(o."minutes_used")::text, 'null') end, case when o."minutes_remaining" is distinct from r."minutes_remaining" then '"minutes_remaining":' || coalesce(to_json(o."minutes_remaining")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."started_at" is distinct from r."started_at" then '"started_at":' || coalesce(to_json(o."started_at")::text, 'null') end, case when o."last_countdown_at" is distinct from r."last_countdown_at" then '"last_countdown_at":' || coalesce(to_json(o."last_countdown_at")::text, 'null') end, case when o."paused_at" is distinct from r."paused_at" then '"paused_at":' || coalesce(to_json(o."paused_at")::text, 'null') end, case when o."ended_at" is distinct from r."ended_at" then '"ended_at":' || coalesce(to_json(o."ended_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
         from new_rows r left join old_rows o on r."id" = o."id"
         where o."id" is null or o."status" is distinct from r."status"
@@ -1016,7 +1073,7 @@ begin
     select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
     if rekeyed then
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.active_game_sessions_v2', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
         from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
     end if;
     if captured > 0 then
@@ -1034,13 +1091,14 @@ CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_insert()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
     rekeyed boolean;
 begin
     insert into hearken.events (topic, op, key, "new", origin, note)
-    select 'public.purchases', 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
+    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
     get diagnostics captured = row_count;
     if captured > 0 then
         perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
@@ -1058,6 +1116,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_update()
 AS $function$
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
@@ -1065,7 +1124,7 @@ declare
 begin
     with appended as (
         insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.purchases', case when o."id" is null then 'insert' else 'update' end, r."id"::text,
+        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
                case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."user_id" is distinct from r."user_id" then '"user_id":' || coalesce(to_json(o."user_id")::text, 'null') end, case when o."package_name" is distinct from r."package_name" then '"package_name":' || coalesce(to_json(o."package_name")::text, 'null') end, case when o."minutes" is distinct from r."minutes" then '"minutes":' || coalesce(to_json(o."minutes")::text, 'null') end, case when o."amount_cents" is distinct from r."amount_cents" then '"amount_cents":' || coalesce(to_json(o."amount_cents")::text, 'null') end, case when o."currency" is distinct from r."currency" then '"currency":' || coalesce(to_json(o."currency")::text, 'null') end, case when o."payment_status" is distinct from r."payment_status" then '"payment_status":' || coalesce(to_json(o."payment_status")::text, 'null') end, case when o."session_status" is distinct from r."session_status" then '"session_status":' || coalesce(to_json(o."session_status")::text, 'null') end, case when o."scheduled_for" is distinct from r."scheduled_for" then '"scheduled_for":' || coalesce(to_json(o."scheduled_for")::text, 'null') end, case when o."paid_at" is distinct from r."paid_at" then '"paid_at":' || coalesce(to_json(o."paid_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
         from new_rows r left join old_rows o on r."id" = o."id"
         where o."id" is null or o."payment_status" is distinct from r."payment_status" or o."scheduled_for" is distinct from r."scheduled_for"
@@ -1073,7 +1132,7 @@ begin
     select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
     if rekeyed then
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.purchases', 'delete', r."id"::text, row_to_json(r.*), origin, note
+        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
         from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
     end if;
     if captured > 0 then
@@ -1084,7 +1143,7 @@ begin
 end $function$
 
 CREATE OR REPLACE FUNCTION hearken.claim(lock bigint, its_handler text, its_shard integer)
- RETURNS TABLE(claimed boolean, cursor_row hearken.cursors, parked boolean, paused boolean)
+ RETURNS TABLE(claimed boolean, cursor_row hearken.cursors, parked boolean, paused boolean, declaration jsonb)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
@@ -1095,6 +1154,7 @@ begin
         order by c.seq desc limit 1;
         parked := exists (select from hearken.parked p where p.handler = its_handler);
         paused := exists (select from hearken.paused p where p.handler = its_handler);
+        declaration := (select d.declaration from hearken.declarations d where d.handler = its_handler);
     end if;
     return next;
 end $function$

@@ -128,7 +128,7 @@ def settling() -> Iterator[tuple[str, Case]]:
     yield "settle a run", Case(runs.SETTLE, {**ended, "result": ["{}"], "error": [None]}, 50)
     yield "supersede runs", Case(runs.SUPERSEDE, ("tick/1", 100_001), 50)
     start = {"event_id": 1, "handler": "busy", "topic": "public.busy", "key": "1", "step": "s", "base": "busy:1"}
-    yield "begin an effect", Case(effects.START, start, 50, "work")
+    yield "begin an effect", Case(effects.START, {**start, "era": "e"}, 50, "work")
     end = dict.fromkeys(("object_id", "request_id", "changed", "error"))
     yield "end an effect", Case(effects.END, {"id": 5, "state": "done", **end}, 50, "work")
 

@@ -83,6 +83,7 @@ async def test_a_worker_that_works_is_ready(empty_database_url: str) -> None:
             "ok  database",
             "ok  rights",
             "ok  migrations",
+            "ok  failover",
             "ok  triggers",
             "ok  listener",
             "ok  handler note",

@@ -11,10 +11,13 @@ import psycopg
 import pytest
 from psycopg.errors import LockNotAvailable
 
+from tests.support.watched import declare
 from worker.change import Change
 from worker.declare.registry import Registry
 from worker.deliver.context import Context
+from worker.deliver.progress import Turn
 from worker.errors import DatabaseError
+from worker.install.migrate import migrate
 from worker.log.partitions import DROP, Partition, Retention, drop_partitions, make_partitions, sweep_default
 from worker.outcomes import Park
 from worker.postgres.database import Connection, Database
@@ -164,7 +167,7 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(log: Log) -> None:
 
 async def test_a_writer_of_an_old_day_is_waited_for(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its event is not visible yet: the day is no candidate before it has ended."""
-    monkeypatch.setattr("worker.log.partitions.ATTACH_LOCK_TIMEOUT", "set local lock_timeout = '50ms'")
+    monkeypatch.setattr("worker.log.partitions.LOCK_TIMEOUT", "set local lock_timeout = '50ms'")
     old = await log.make_old(40)
     async with await psycopg.AsyncConnection.connect(log.url) as writer:
         await writer.execute(OLD, (40, "public.rooms", "late"))
@@ -173,6 +176,62 @@ async def test_a_writer_of_an_old_day_is_waited_for(log: Log, monkeypatch: pytes
         await writer.commit()
     assert await drop_partitions(log.connection, DAYS) == []
     assert await log.events_in(old.name) == ["late"]
+
+
+async def test_a_writer_that_commits_while_its_day_is_being_dropped_loses_nothing(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The day was looked through before the commit: it is looked through again once nobody can write to it."""
+    monkeypatch.setattr("worker.log.partitions.LOCK_TIMEOUT", "set local lock_timeout = '10s'")
+    monkeypatch.setattr("worker.log.partitions.DROP_LOCK_TIMEOUT", "set local lock_timeout = '10s'")
+    old = await log.make_old(40)
+    async with await psycopg.AsyncConnection.connect(log.url) as writer:
+        await writer.execute(OLD, (40, "public.rooms", "late"))
+        dropping = asyncio.create_task(drop_partitions(log.connection, DAYS))
+        async with await psycopg.AsyncConnection.connect(log.url, autocommit=True) as watcher, asyncio.timeout(10):
+            while not await (await watcher.execute("select from pg_locks where not granted")).fetchall():
+                await asyncio.sleep(0.005)
+        await writer.commit()
+        assert await dropping == []
+    await log.bench.drain()
+    assert await drop_partitions(log.connection, DAYS) == [old]
+
+
+@pytest.mark.parametrize("state", ["paused", "stepping aside", "moved since"])
+async def test_a_day_is_kept_for_a_handler_that_does_not_move(log: Log, state: str) -> None:
+    """Whoever lets its cursor be has it yet to pass; what is moved to another topic is no longer in that day."""
+    old = await log.make_old(40, "1")
+    if state == "paused":
+        await log.bench.execute("insert into hearken.paused (handler, by, reason) values ('hear', 'anna', 'x')")
+    elif state == "stepping aside":
+        await log.bench.execute("update hearken.declarations set declaration = declaration || '{\"fold\": true}'")
+    else:
+        await log.bench.execute("alter table rooms rename to chambers")
+        await migrate(log.connection, declare("public.chambers", "hear", transactional=True))
+    assert await log.bench.consumers[0].turn() in (Turn.PAUSED, Turn.ASIDE)
+    assert await drop_partitions(log.connection, DAYS) == ([old] if state == "moved since" else [])
+    left = await log.bench.execute("select topic from hearken.events where key = '1'")
+    assert {row["topic"] for row in left} == {"public.chambers" if state == "moved since" else "public.rooms"}
+
+
+@pytest.mark.parametrize("days", [40, -40], ids=["back", "ahead"])
+async def test_a_clock_that_jumps_loses_nothing(log: Log, days: int) -> None:
+    """An event of a day that has no partition, or had one, is delivered, and deleted no sooner than that."""
+    await log.bench.execute(OLD, (days, "public.rooms", "odd"))
+    assert await log.events_in("events_default") == ["odd"]
+    assert await sweep_default(log.connection, DAYS) == 0
+    assert await drop_partitions(log.connection, DAYS) == []
+    assert await log.bench.drain() == 1
+    assert await sweep_default(log.connection, DAYS) == (1 if days > 0 else 0)
+
+
+async def test_what_is_parked_in_the_default_partition_is_not_swept(log: Log) -> None:
+    """Someone may yet retry it."""
+    await log.bench.execute(OLD, (40, "public.rooms", "bad"))
+    await log.bench.drain()
+    assert await sweep_default(log.connection, DAYS) == 0
+    await log.bench.execute("delete from hearken.parked")
+    assert await sweep_default(log.connection, DAYS) == 1
 
 
 async def test_events_of_the_default_partition_are_left_in_peace_and_swept_when_old(log: Log) -> None:

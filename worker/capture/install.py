@@ -11,10 +11,10 @@ from itertools import groupby
 from typing import Any, Literal, LiteralString
 
 from psycopg import AsyncConnection, sql
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, scalar_row
 
 from worker.capture.catalog import read_table
-from worker.capture.triggers import Trigger, compile_triggers
+from worker.capture.triggers import Trigger, compile_triggers, function_prefix
 from worker.declare.handler import Handler
 
 TriggerState = Literal["current", "missing", "outdated", "disabled", "orphan"]
@@ -28,6 +28,14 @@ join pg_catalog.pg_namespace f on f.oid = p.pronamespace
 join pg_catalog.pg_class c on c.oid = t.tgrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where f.nspname = 'hearken' and p.proname like 'capture\\_%' and not t.tgisinternal and t.tgparentid = 0
+"""
+CAPTURES: LiteralString = """
+select exists(select from pg_catalog.pg_trigger t
+    join pg_catalog.pg_proc p on p.oid = t.tgfoid
+    join pg_catalog.pg_class c on c.oid = t.tgrelid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname || '.' || c.relname = %s and p.pronamespace = to_regnamespace('hearken')
+      and starts_with(p.proname, %s))
 """
 DROP = sql.SQL("drop trigger {} on {}")
 
@@ -58,6 +66,13 @@ async def trigger_status(connection: AsyncConnection[Any], handlers: Iterable[Ha
     wanted = {(t.table.topic, t.name) for t in compiled}
     orphans = [_orphan(row) for place, row in installed.items() if place not in wanted]
     return [_status(t, installed.get((t.table.topic, t.name))) for t in compiled] + orphans
+
+
+async def captures_for(connection: AsyncConnection[Any], topic: str, *, on: str) -> bool:
+    """Whether the table `on` has triggers that were compiled for the topic: it had that name before."""
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(CAPTURES, (on, function_prefix(topic)))
+        return bool(await cursor.fetchone())
 
 
 async def _compiled(connection: AsyncConnection[Any], handlers: Iterable[Handler]) -> list[Trigger]:

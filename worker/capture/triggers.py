@@ -42,6 +42,7 @@ set search_path = pg_catalog, pg_temp{settings} as {body}""")
 BODY = sql.SQL("""
 #variable_conflict use_variable
 declare
+    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
     origin text := nullif(current_setting('hearken.origin', true), '');
     note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
     captured bigint;
@@ -61,15 +62,15 @@ TRIGGER = sql.SQL(
 COMMENT = sql.SQL("comment on trigger {trigger} on {table} is {comment}")
 
 ROWS = sql.SQL("""insert into hearken.events (topic, op, key, {image}, origin, note)
-    select {topic}, {op}, {key}, {row}, origin, note from {rows} r;
+    select topic, {op}, {key}, {row}, origin, note from {rows} r;
     get diagnostics captured = row_count;""")
-TRUNCATE = sql.SQL("""insert into hearken.events (topic, op, origin, note) values ({topic}, 'truncate', origin, note);
+TRUNCATE = sql.SQL("""insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', origin, note);
     captured := 1;""")
 # Rows are paired by primary key. A changed key is an insert of the new one and a delete of the old one; the second
 # join that finds the old ones is only made when the first has met a new one.
 UPDATE = sql.SQL("""with appended as (
         insert into hearken.events (topic, op, key, old, new, origin, note)
-        select {topic}, case when o.{first} is null then 'insert' else 'update' end, {key},
+        select topic, case when o.{first} is null then 'insert' else 'update' end, {key},
                case when o.{first} is not null then {former} end, {row}, origin, note
         from new_rows r left join old_rows o on {same_key}
         where {differs}
@@ -77,7 +78,7 @@ UPDATE = sql.SQL("""with appended as (
     select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
     if rekeyed then
         insert into hearken.events (topic, op, key, old, origin, note)
-        select {topic}, 'delete', {key}, {row}, origin, note
+        select topic, 'delete', {key}, {row}, origin, note
         from old_rows r left join new_rows o on {same_key} where o.{first} is null;
     end if;""")
 
@@ -143,9 +144,14 @@ def _watched(table: Table, wanted: list[Subscription], excluded: set[str]) -> li
     return [c for c in table.columns if c.name not in excluded and (everything or c.name in names)]
 
 
+def function_prefix(topic: str) -> str:
+    """How the names of the functions begin that capture for the topic."""
+    return f"capture_{hashlib.sha256(topic.encode()).hexdigest()[:12]}_"
+
+
 def _compile(table: Table, op: str, watched: list[Column], excluded: set[str]) -> Trigger:
     name = f"hearken_{op}"
-    function = sql.Identifier("hearken", f"capture_{hashlib.sha256(table.topic.encode()).hexdigest()[:12]}_{op}")
+    function = sql.Identifier("hearken", f"{function_prefix(table.topic)}{op}")
     relation = sql.Identifier(table.schema, table.name)
     body = BODY.format(
         capture=_capture(table, op, watched, excluded),
@@ -178,22 +184,19 @@ def _settings(table: Table, op: str) -> sql.Composed:
 
 
 def _capture(table: Table, op: str, watched: list[Column], excluded: set[str]) -> sql.Composed:
-    topic = sql.Literal(table.topic)
     if op == "truncate":
-        return TRUNCATE.format(topic=topic)
+        return sql.Composed([TRUNCATE])
     row = row_image(table, excluded)
     if op != "update":
         image, rows = ("old", "old_rows") if op == "delete" else ("new", "new_rows")
         return ROWS.format(
             image=sql.Identifier(image),
-            topic=topic,
             op=sql.Literal(op),
             key=key_text(table),
             row=row,
             rows=sql.Identifier(rows),
         )
     return UPDATE.format(
-        topic=topic,
         first=sql.Identifier(table.key[0]),
         key=key_text(table),
         row=row,

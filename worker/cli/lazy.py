@@ -41,6 +41,7 @@ COMMANDS = {
     "resume": Place("worker.cli.handlers", "resume", "Resume a paused handler."),
     "forget": Place("worker.cli.handlers", "forget", "Remove what the database keeps of a deleted handler."),
     "doctor": Place("worker.cli.doctor", "doctor", "Check everything a worker depends on."),
+    "failover": Place("worker.cli.failover", "failover", "What a failover has lost, and what to reconcile."),
     "rebase": Place("worker.cli.rebase", "rebase", "Make the cursors of a restored dump work here."),
 }
 

@@ -44,7 +44,9 @@ async def _read() -> list[HandlerStatus]:
 
 def _is_unwell(one: HandlerStatus) -> bool:
     """The engine's own handlers are only listed when something is wrong with them."""
-    return one.enrolled and (not one.native or one.paused is not None or one.due + one.held + one.dead > 0)
+    return one.enrolled and (
+        not one.native or one.differs is not None or one.paused is not None or one.due + one.held + one.dead > 0
+    )
 
 
 def _row(one: HandlerStatus) -> tuple[object, ...]:
@@ -54,17 +56,26 @@ def _row(one: HandlerStatus) -> tuple[object, ...]:
 
 
 def _state(one: HandlerStatus) -> str:
+    if (unfit := _unfit(one)) is not None:
+        return unfit
+    if one.braked is not None:
+        return f"braked: {one.braked}; fix the rows if they are wrong, then `hearken resume {one.handler} --confirm`"
+    if one.paused is not None:
+        return f"paused: {one.paused}"
+    return one.state if one.next_due is None else f"{one.state}, {_next_tick(one)}"
+
+
+def _unfit(one: HandlerStatus) -> str | None:
+    """Why no worker with this code may run it, if so."""
     if not one.enrolled:
         return "not migrated: run `hearken migrate`"
     if not one.native:
         return "from another database: run `hearken rebase`"
     if not one.declared:
         return "gone from the code: run `hearken forget`"
-    if one.braked is not None:
-        return f"braked: {one.braked}; fix the rows if they are wrong, then `hearken resume {one.handler} --confirm`"
-    if one.paused is not None:
-        return f"paused: {one.paused}"
-    return one.state if one.next_due is None else f"{one.state}, {_next_tick(one)}"
+    if one.differs is not None:
+        return f"declared otherwise ({one.differs}): run `hearken migrate` with the newer code"
+    return None
 
 
 def _next_tick(one: HandlerStatus) -> str:

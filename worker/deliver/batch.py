@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from worker.change import Change, Identity
-from worker.declare.handler import Handler
+from worker.declare.handler import Handler, of_engine
 from worker.deliver import brake, parked, runs
 from worker.deliver.blame import blames_event
 from worker.deliver.call import Delivery
@@ -27,6 +27,7 @@ from worker.deliver.shutdown import Shutdown
 from worker.deliver.transactional import deliver_batch
 from worker.log import cursors, reader, rows
 from worker.log.cursors import Claim
+from worker.log.failover import Recollection
 from worker.log.rows import Readings
 from worker.outcomes import Park, Unavailable
 from worker.postgres.database import Connection
@@ -69,6 +70,7 @@ class BatchRunner:
         circuit: Circuit,
         progress: ConsumerProgress,
         shutdown: Shutdown,
+        recollection: Recollection,
     ) -> None:
         self._handler = handler
         self._shard = shard
@@ -77,6 +79,7 @@ class BatchRunner:
         self._circuit = circuit
         self._progress = progress
         self._shutdown = shutdown
+        self._recollection = recollection
         self._size = min(handler.batch, FIRST_SIZE)
         self._parked_last = False
         self._caution = Caution()
@@ -169,6 +172,8 @@ class BatchRunner:
         if ready and self._caution.prove and not self._handler.transactional:
             await prove_writable(connection, claim, changes)
         started = time.monotonic()
+        if not self._handler.transactional and not of_engine(self._handler.name):  # what those did is set back with it
+            self._recollection.add(ready)
         deliveries = [*aside, *(await self._call(connection, ready) if ready else ())]
         if ready:
             self._resize(len(ready), time.monotonic() - started)

@@ -21,8 +21,10 @@ from worker.deliver.report import report_batch, report_braked
 from worker.deliver.shutdown import Shutdown
 from worker.doorbell.bell import Doorbell
 from worker.doorbell.waiting import wait_until_set
-from worker.errors import NotMigrated
+from worker.errors import DeclaredOtherwise
 from worker.log import cursors, reader
+from worker.log.failover import Recollection
+from worker.postgres.database import Connection
 from worker.settings import Settings
 from worker.telemetry.error_line import error_line, trace_of
 from worker.telemetry.metrics import Metrics
@@ -61,7 +63,10 @@ class Consumer:
         self._bell = asyncio.Event()
         self._stop = asyncio.Event()
         self._shutdown = Shutdown()
-        self._runner = BatchRunner(handler, shard, services, settings, self.circuit, self.progress, self._shutdown)
+        self._recollection = Recollection(handler.name)
+        self._runner = BatchRunner(
+            handler, shard, services, settings, self.circuit, self.progress, self._shutdown, self._recollection
+        )
 
     def stop(self) -> None:
         """Claim no more work; let running deliveries finish."""
@@ -96,8 +101,8 @@ class Consumer:
         self.progress.moved(turn)
         if turn is Turn.WORKED:
             return None
-        if turn in (Turn.ELSEWHERE, Turn.PAUSED):
-            return await self._pause(PAUSED if turn is Turn.PAUSED else ELSEWHERE)
+        if turn in (Turn.ELSEWHERE, Turn.PAUSED, Turn.ASIDE):
+            return await self._pause(ELSEWHERE if turn is Turn.ELSEWHERE else PAUSED)
         if self._restless:
             return await self._pause(LINGER)
         return await self._sleep()
@@ -125,16 +130,42 @@ class Consumer:
     async def _batch(self) -> Done | Turn:
         """The batch, committed; or why there is none to do here."""
         async with self._services.database.batch() as connection:
-            claim = await cursors.claim(connection, self.handler.name, self.shard)
+            try:
+                claim = await cursors.claim(connection, self.handler, self.shard)
+            except DeclaredOtherwise as error:
+                return self._step_aside(str(error))
             if claim is None:
                 return Turn.ELSEWHERE
-            if claim.shards != self.handler.shards:
-                raise NotMigrated(f"handler {self.handler.name} has {claim.shards} shards: run `hearken migrate`")
+            self.progress.aside = None
+            if connection.timeline != self._recollection.timeline:
+                await self._failed_over(connection)
             if claim.paused:
                 return Turn.PAUSED
             self.progress.working()
             self._parked = claim.has_parked
             return await self._runner.run(connection, claim)
+
+    async def _failed_over(self, connection: Connection) -> None:
+        """Compare what this consumer was given with the log of another timeline, and write down what is gone."""
+        before, lost = self._recollection.timeline, await self._recollection.missing(connection)
+        async with self._services.database.connection() as own:
+            await self._recollection.note(own, lost)
+        if lost:
+            logger.error(
+                "the database failed over and has lost events that were delivered: run `hearken failover`",
+                handler=self.handler.name,
+                events=len(lost),
+                timeline=connection.timeline,
+            )
+        elif before is not None:
+            logger.warning("the database failed over", handler=self.handler.name, timeline=connection.timeline)
+
+    def _step_aside(self, reason: str) -> Turn:
+        """Leave the cursor to workers whose declaration it has; say so once."""
+        if self.progress.aside != reason:
+            logger.warning("stepping aside", handler=self.handler.name, shard=self.shard, reason=reason)
+        self.progress.aside = reason
+        return Turn.ASIDE
 
     async def _sleep(self) -> None:
         """Wait for a commit, and deliver what it brings for as long as that takes no time."""

@@ -2,6 +2,9 @@
 
 A row is written before the call and completed after it. One that was never completed says: the worker died, or no
 answer came. The same key is used again then, and the destination answers what it answered before.
+
+The ledger may be set back, by a failover or a restored dump, and the destination is not. So a key also says in which
+era of the ledger it was made: the database, and its timeline.
 """
 
 from __future__ import annotations
@@ -25,10 +28,13 @@ STILL_OURS: LiteralString = "select 1"
 # The key of an effect that has ended, well or badly, is never used again: a later effect with the same
 # parameters (a price that went up and down again) must not get the remembered answer.
 START: LiteralString = """
-insert into hearken.effects (event_id, handler, topic, key, step, base, generation)
-select %(event_id)s, %(handler)s, %(topic)s, %(key)s, %(step)s, %(base)s, count(*)
-from (select 1 from hearken.effects e where e.base = %(base)s and e.state <> 'started') ended
-returning id, generation
+insert into hearken.effects (event_id, handler, topic, key, step, base, generation, era)
+select %(event_id)s, %(handler)s, %(topic)s, %(key)s, %(step)s, %(base)s, ended.count,
+       coalesce((select e.era from hearken.effects e
+                 where e.base = %(base)s and e.state = 'started' and e.generation = ended.count
+                 order by e.id desc limit 1), %(era)s)
+from (select count(*) from hearken.effects e where e.base = %(base)s and e.state <> 'started') ended
+returning id, generation, era
 """
 END: LiteralString = """
 update hearken.effects
@@ -86,6 +92,11 @@ def base_of(handler: str, change: Change, step: str, parameters: Mapping[str, An
     return f"{handler}:{key}:{step}:{digest}"
 
 
+def era_of(connection: Connection) -> str:
+    """Which ledger this is: another one after a failover, and in a restored dump."""
+    return hashlib.sha256(f"{connection.cluster}/{connection.timeline}".encode()).hexdigest()[:8]
+
+
 @asynccontextmanager
 async def record_effect(
     database: Database, handler: str, change: Change, step: str, parameters: Mapping[str, Any], claim: Connection | None
@@ -107,9 +118,9 @@ async def record_effect(
         "base": base,
     }
     async with database.engine.connection() as connection:
-        started = await (await connection.execute(START, row)).fetchone()
+        started = await (await connection.execute(START, {**row, "era": era_of(connection)})).fetchone()
     assert started is not None  # noqa: S101  # an aggregate selects one row, so one is inserted
-    effect = Effect(step, f"{base}:{started['generation']}")
+    effect = Effect(step, ":".join((base, str(started["generation"]), *([started["era"]] if started["era"] else ()))))
     try:
         yield effect
     finally:

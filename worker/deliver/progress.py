@@ -16,12 +16,15 @@ class Turn(Enum):
     IDLE = "idle"  # found nothing to do
     ELSEWHERE = "elsewhere"
     PAUSED = "paused"
+    ASIDE = "aside"  # its declaration is not the cursor's
 
 
 @dataclass
 class ConsumerProgress:
     """What health asks of a consumer. `trouble` is the last error not yet overcome, `rollbacks` how many batches in a
     row were rolled back; times are monotonic seconds.
+
+    aside  why it leaves its cursor alone, while its turn is ASIDE
 
     `next` is set when the coming turn is committed, and replaced: take it, look at the database, then wait for it.
     """
@@ -30,6 +33,7 @@ class ConsumerProgress:
     moved_at: float = field(default_factory=time.monotonic)
     trouble: str | None = None
     rollbacks: int = 0
+    aside: str | None = None
     next: asyncio.Event = field(default_factory=asyncio.Event)
 
     def working(self) -> None:

@@ -50,6 +50,8 @@ def _problems(name: str, shards: list[HandlerStatus], stalled_after: float) -> I
         yield f"is in the database but not in the code: deploy it again, or run `hearken forget {name}`"
     if not all(shard.native for shard in shards):
         yield "its cursor is from another database (a restored dump?): run `hearken rebase`"
+    if (differs := shards[0].differs) is not None:
+        yield f"declared otherwise ({differs}), so workers step aside: run `hearken migrate` with the newer"
     if (seen := shards[0].braked) is not None:
         yield f"the brake has stopped it ({seen}): fix wrong rows, then `hearken resume {name} --confirm`"
     elif (reason := shards[0].paused) is not None:

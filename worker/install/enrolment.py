@@ -1,28 +1,34 @@
 """Cursors, and schedules, for the declared handlers: made by `hearken migrate`, before triggers fill the log for them.
 
 A new handler starts at now. A renamed one takes over its old cursor, or the events in between would be lost.
+One that is declared otherwise keeps its place: what its cursors have not passed is judged by the new declaration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from worker.declare.cron import Schedule
+from worker.declare.declaration import declaration_of, describe_difference
 from worker.declare.handler import Handler
 from worker.errors import MigrationError
+from worker.install import move_topic
+from worker.log.cursors import keep_former
 from worker.postgres.database import CLUSTER
 from worker.postgres.locks import claim_lock, migration_lock
 from worker.sources import timetable
 
 CURSORS: LiteralString = """
 select c.handler, max(c.shards) as shards, (array_agg(to_json(c.topics)))[1] as topics,
-       s.name, s.cron, s.tz, s.catch_up
-from hearken.cursors c left join hearken.schedules s using (handler) group by c.handler, s.handler
+       s.name, s.cron, s.tz, s.catch_up, d.declaration
+from hearken.cursors c left join hearken.schedules s using (handler) left join hearken.declarations d using (handler)
+group by c.handler, s.handler, d.handler
 """
 RENAME: tuple[LiteralString, ...] = (
     "update hearken.cursors set handler = %(name)s where handler = %(formerly)s",
@@ -30,6 +36,8 @@ RENAME: tuple[LiteralString, ...] = (
     "update hearken.paused set handler = %(name)s where handler = %(formerly)s",
     "update hearken.brakes set handler = %(name)s where handler = %(formerly)s",
     "update hearken.schedules set handler = %(name)s where handler = %(formerly)s",
+    "update hearken.declarations set handler = %(name)s where handler = %(formerly)s",
+    "update hearken.former_declarations set handler = %(name)s where handler = %(formerly)s",
 )
 ADD: LiteralString = (
     """
@@ -45,7 +53,18 @@ LOCK: LiteralString = "select pg_advisory_xact_lock(%s)"
 # A cursor moves by delete and insert: whoever is about to commit a move is waited for, or its row would be missed.
 HOLD_STILL: LiteralString = "lock table hearken.cursors in share row exclusive mode"
 TOPICS: LiteralString = "update hearken.cursors set topics = %(topics)s where handler = %(name)s"
-TRY_CLAIM: LiteralString = "select pg_try_advisory_xact_lock(%s) as claimed"
+# What a new handler's cursors have passed before they move was for it under no declaration.
+KEEP_BEGINNING: LiteralString = """
+insert into hearken.former_declarations (handler, shard, shards, done, target, last_id)
+select handler, shard, shards, done, target, last_id from hearken.cursors where handler = %(name)s
+"""
+DECLARE: LiteralString = """
+insert into hearken.declarations (handler, declaration) values (%(name)s, %(declaration)s)
+on conflict (handler) do update set declaration = excluded.declaration, declared_at = now()
+"""
+# A batch that was read under the former declaration must not settle any more: the cursor is no longer what it read.
+UNSETTLE: LiteralString = "update hearken.cursors set seq = seq + 1 where handler = %(name)s"
+PATIENCE: LiteralString = "set local lock_timeout = '5s'"
 UNFINISHED: LiteralString = """
 select pg_current_snapshot()::text as now, bool_or(c.target is not null or u.first_id is not null) as unfinished
 from hearken.cursors c cross join lateral hearken.unseen(c.topics, c.done) u where c.handler = %s
@@ -58,8 +77,9 @@ class Enrolment:
     """One thing to do about a handler's cursors."""
 
     handler: Handler
-    action: str  # add, rename, reshard, schedule, topics
+    action: str  # add, rename, reshard, move, schedule, declare
     text: str
+    before: Enrolled | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,7 @@ class Enrolled:
     shards: int
     topics: list[str]
     schedule: Schedule | None = None
+    declaration: Mapping[str, Any] | None = None
 
 
 async def enrolled(connection: AsyncConnection[Any]) -> dict[str, Enrolled]:
@@ -81,7 +102,7 @@ async def enrolled(connection: AsyncConnection[Any]) -> dict[str, Enrolled]:
 
 def _enrolled(row: dict[str, Any]) -> Enrolled:
     schedule = None if row["name"] is None else Schedule(row["name"], row["cron"], row["tz"], row["catch_up"])
-    return Enrolled(row["handler"], row["shards"], row["topics"], schedule)
+    return Enrolled(row["handler"], row["shards"], row["topics"], schedule, row["declaration"])
 
 
 def plan_enrolment(handlers: Iterable[Handler], known: dict[str, Enrolled]) -> list[Enrolment]:
@@ -94,17 +115,26 @@ def plan_enrolment(handlers: Iterable[Handler], known: dict[str, Enrolled]) -> l
     for handler in declared.values():
         before = known.get(handler.name)
         if before is None and handler.formerly in known:
-            plan.append(Enrolment(handler, "rename", f"takes over the cursor of {handler.formerly}"))
+            former = known[handler.formerly]
+            plan.append(Enrolment(handler, "rename", f"takes over the cursor of {former.name}", former))
         elif before is None:
             _refuse_renamed(handler, [e for e in known.values() if e.name not in declared])
             plan.append(Enrolment(handler, "add", f"new, receives {handler.topic} from now on"))
         elif before.shards != handler.shards:
-            plan.append(Enrolment(handler, "reshard", f"from {before.shards} to {handler.shards} shards"))
+            plan.append(Enrolment(handler, "reshard", f"from {before.shards} to {handler.shards} shards", before))
         elif before.schedule != handler.schedule:
-            plan.append(Enrolment(handler, "schedule", _described(handler.schedule)))
+            plan.append(Enrolment(handler, "schedule", _described(handler.schedule), before))
         elif before.topics != [handler.topic]:
-            plan.append(Enrolment(handler, "topics", f"receives {handler.topic}"))
+            plan.append(Enrolment(handler, "move", f"receives {handler.topic} instead of {before.topics[0]}", before))
+        elif before.declaration != declaration_of(handler):
+            plan.append(Enrolment(handler, "declare", _declared(handler, before.declaration), before))
     return plan
+
+
+def _declared(handler: Handler, before: Mapping[str, Any] | None) -> str:
+    if before is None:
+        return "its declaration is stored with its cursor"
+    return f"declared otherwise, undelivered events included: {describe_difference(before, declaration_of(handler))}"
 
 
 def _described(schedule: Schedule | None) -> str:
@@ -128,33 +158,71 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
     """Carry one out, in a transaction of its own. Raises MigrationError."""
     handler = enrolment.handler
     values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": [handler.topic]}
-    async with connection.transaction():
-        await connection.execute(LOCK, (migration_lock(),))
-        await connection.execute(HOLD_STILL)
-        if enrolment.action == "rename":
-            for statement in RENAME:
-                await connection.execute(statement, values)
-        elif enrolment.action == "reshard":
-            done = await _drained(connection, handler)
-            await connection.execute(REMOVE, (handler.name,))
-            await connection.execute(ADD, {**values, "done": done})
-        elif enrolment.action == "add":
-            await connection.execute(ADD, {**values, "done": None})
-        if enrolment.action in ("add", "rename", "schedule"):
-            await timetable.put(connection, handler)
-            await timetable.carry_over(connection, handler)
+    try:
+        async with connection.transaction():
+            await connection.execute(LOCK, (migration_lock(),))
+            await connection.execute(PATIENCE)
+            if enrolment.before is not None and enrolment.action != "declare":
+                await _claim_all(connection, enrolment.before)
+            await connection.execute(HOLD_STILL)
+            await _carry_out(connection, enrolment, values)
+            if [e.action for e in plan_enrolment([handler], await enrolled(connection))] == ["declare"]:
+                await connection.execute(DECLARE, {**values, "declaration": Jsonb(declaration_of(handler))})
+                await connection.execute(UNSETTLE, values)
+    except errors.LockNotAvailable as error:
+        raise MigrationError(
+            f"handler {handler.name} is running, or its table is being written, for longer than 5 s: stop its workers"
+            " or end the transaction, then migrate again"
+        ) from error
+
+
+async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment, values: dict[str, Any]) -> None:
+    handler, before = enrolment.handler, enrolment.before
+    if before is None:
+        await connection.execute(ADD, {**values, "done": None})
+        await connection.execute(KEEP_BEGINNING, values)
+        await timetable.put(connection, handler)
+    elif enrolment.action == "rename":
+        for statement in RENAME:
+            await connection.execute(statement, values)
+        await keep_former(connection, handler.name)
+        if handler.schedule is not None and before.schedule is not None:
+            await _reschedule(connection, handler, before, values)
+    elif enrolment.action == "move":
+        now = await move_topic.hold_writers(connection, [*before.topics, handler.topic])
+        await keep_former(connection, handler.name)
+        await move_topic.take_along(connection, handler, before.topics, now)
+    elif enrolment.action == "reshard":
+        await keep_former(connection, handler.name)
+        done = await _drained(connection, handler)
+        await connection.execute(REMOVE, (handler.name,))
+        await connection.execute(ADD, {**values, "done": done, "topics": before.topics})
+    else:
+        await keep_former(connection, handler.name)
+        if enrolment.action == "schedule":
+            await _reschedule(connection, handler, before, values)
+
+
+async def _reschedule(
+    connection: AsyncConnection[Any], handler: Handler, before: Enrolled, values: dict[str, Any]
+) -> None:
+    """Bring its schedule to what is declared; ticks of another name that it has not had come with it."""
+    await timetable.put(connection, handler)
+    if handler.schedule is not None and before.schedule is not None:
+        await timetable.carry_over(connection, handler)
         await connection.execute(TOPICS, values)
+
+
+async def _claim_all(connection: AsyncConnection[Any], before: Enrolled) -> None:
+    """Take every cursor until the transaction ends, before any lock that its batches need to settle."""
+    for shard in range(before.shards):
+        await connection.execute(LOCK, (claim_lock(before.name, shard),))
 
 
 async def _drained(connection: AsyncConnection[Any], handler: Handler) -> str:
     """A snapshot up to which every old shard is done: only then are the new ones' cursors known exactly."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         before = (await enrolled(connection))[handler.name].shards
-        for shard in range(before):
-            await cursor.execute(TRY_CLAIM, (claim_lock(handler.name, shard),))
-            row = await cursor.fetchone()
-            if row is None or not row["claimed"]:
-                raise MigrationError(f"handler {handler.name} is running: stop its workers, then migrate its shards")
         await cursor.execute(UNFINISHED, (handler.name,))
         row = await cursor.fetchone()
     if row is None or row["unfinished"]:

@@ -18,10 +18,13 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "migrations": ("select",),
     "events": ("select",),
     "cursors": ("select", "insert", "update", "delete"),
+    "declarations": ("select",),
     "parked": ("select", "insert", "update", "delete"),
     "paused": ("select", "insert"),
     "brakes": ("select", "insert", "update"),
     "effects": ("select", "insert", "update"),
+    "timelines": ("select", "insert"),
+    "lost_events": ("select", "insert"),
     "schedules": ("select",),
     "canary": ("select", "insert", "update", "delete"),
 }

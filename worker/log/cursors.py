@@ -11,7 +11,9 @@ from typing import Any, LiteralString
 from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.rows import dict_row
 
-from worker.errors import ClaimLost, ForeignCursor, NotMigrated, Unsupported
+from worker.declare.declaration import declaration_of, describe_difference
+from worker.declare.handler import Handler
+from worker.errors import ClaimLost, DeclaredOtherwise, ForeignCursor, NotMigrated, Unsupported
 from worker.postgres.database import Connection
 from worker.postgres.locks import claim_lock
 
@@ -19,7 +21,7 @@ READ_ONLY = "the database takes no writes (a read replica, or default_transactio
 # Sent as one simple query, so that the transaction's begin costs no round trip of its own.
 CLAIM: LiteralString = """
 begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).target::text, (cursor_row).last_id,
-              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).shards, (cursor_row).seq,
+              (cursor_row).max_id, (cursor_row).cluster, (cursor_row).seq, declaration,
               current_setting('transaction_read_only') = 'on' as read_only
 from hearken.claim(%s, %s, %s)
 """
@@ -32,6 +34,12 @@ insert into hearken.cursors (handler, shard, seq, shards, topics, cluster, done,
 select handler, shard, seq + 1, shards, topics, cluster, %(done)s::pg_snapshot, %(target)s::pg_snapshot, %(last_id)s,
        %(max_id)s, clock_timestamp()
 from was
+"""
+# Nothing is known of cursors that are older than the stored declarations.
+KEEP_FORMER: LiteralString = """
+insert into hearken.former_declarations (handler, shard, shards, declaration, done, target, last_id)
+select c.handler, c.shard, c.shards, d.declaration, c.done, c.target, c.last_id
+from hearken.cursors c join hearken.declarations d using (handler) where c.handler = %s
 """
 
 
@@ -52,34 +60,47 @@ class Claim:
     handler: str
     shard: int
     seq: int
-    shards: int
     position: Position
     has_parked: bool
     paused: bool
 
 
-async def claim(connection: Connection, handler: str, shard: int) -> Claim | None:
+async def claim(connection: Connection, handler: Handler, shard: int) -> Claim | None:
     """Begin a transaction and take the cursor for it, or None when another worker has it.
 
     The advisory lock assigns no transaction id, so a batch that waits holds back neither vacuum nor a snapshot.
-    Raises NotMigrated, ForeignCursor, Unsupported when nothing that is delivered could be recorded.
+    Raises NotMigrated, DeclaredOtherwise, ForeignCursor, Unsupported when nothing that is delivered could be recorded.
     """
+    name = handler.name
     async with AsyncClientCursor(connection, row_factory=dict_row) as cursor:
-        await cursor.execute(CLAIM, (claim_lock(handler, shard), handler, shard))
+        await cursor.execute(CLAIM, (claim_lock(name, shard), name, shard))
         cursor.nextset()
         row = await cursor.fetchone()
     if row is None or not row["claimed"]:
         return None
     if row["read_only"]:
         raise Unsupported(f"{READ_ONLY}: nothing is delivered, because it could not be recorded")
+    _check_declaration(handler, row["declaration"])
     if row["done"] is None:
-        raise NotMigrated(f"handler {handler} (shard {shard}) has no cursor: run `hearken migrate`")
+        raise NotMigrated(f"handler {name} (shard {shard}) has no cursor: run `hearken migrate`")
     if row["cluster"] != connection.cluster:
         raise ForeignCursor(
-            f"the cursor of {handler} was written in another database (a restored dump?): run `hearken rebase`"
+            f"the cursor of {name} was written in another database (a restored dump?): run `hearken rebase`"
         )
     position = Position(row["done"], row["target"], row["last_id"], row["max_id"])
-    return Claim(handler, shard, row["seq"], row["shards"], position, row["parked"], row["paused"])
+    return Claim(name, shard, row["seq"], position, row["parked"], row["paused"])
+
+
+def _check_declaration(handler: Handler, stored: dict[str, Any] | None) -> None:
+    """A worker whose declaration differs would pass over events that those with the stored one need, or the reverse."""
+    if stored is None:
+        raise NotMigrated(f"handler {handler.name} has no stored declaration: run `hearken migrate`")
+    if stored != (declared := declaration_of(handler)):
+        raise DeclaredOtherwise(
+            f"handler {handler.name} is declared otherwise in this worker's code than in the database"
+            f" ({describe_difference(stored, declared)}): if this code is the newer, run `hearken migrate` with it;"
+            " if it is the older, stop this worker"
+        )
 
 
 async def move(connection: AsyncConnection[Any], claimed: Claim, to: Position) -> None:
@@ -98,3 +119,8 @@ async def move(connection: AsyncConnection[Any], claimed: Claim, to: Position) -
     )
     if moved.rowcount != 1:
         raise ClaimLost(f"the cursor of {claimed.handler} (shard {claimed.shard}) was moved by another worker")
+
+
+async def keep_former(connection: AsyncConnection[Any], handler: str) -> None:
+    """Write down where the handler's cursors stand before its declaration is replaced: what they passed, it judged."""
+    await connection.execute(KEEP_FORMER, (handler,))

@@ -45,7 +45,7 @@ where i.inhparent = 'hearken.events'::regclass and c.relname ~ '^events_[0-9]{8}
 # Attached, because PARTITION OF would lock the whole log against its writers; this locks the default partition only,
 # which is empty. Dropping has no such way: with a default partition, DETACH CONCURRENTLY is refused.
 # https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-ATTACH-PARTITION
-ATTACH_LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '1s'"
+LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '1s'"
 CREATE = sql.SQL("create table {} (like hearken.events including defaults including constraints including indexes)")
 # What has no key must have this for a publication FOR ALL TABLES.
 IDENTIFY = sql.SQL("alter table {} replica identity full")
@@ -157,7 +157,7 @@ async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
         async with connection.transaction():
             if not await _is_ours(connection) or partition in await partitions(connection):
                 return False
-            await connection.execute(ATTACH_LOCK_TIMEOUT)
+            await connection.execute(LOCK_TIMEOUT)
             for statement in partition.statements():
                 await connection.execute(statement)
     except errors.CheckViolation:
@@ -170,16 +170,25 @@ async def _drop(connection: AsyncConnection[Any], partition: Partition) -> bool:
     async with connection.transaction():
         if not await _is_ours(connection) or partition not in await partitions(connection):
             return False
-        async with connection.cursor(row_factory=scalar_row) as cursor:
-            await cursor.execute(UNPASSED.format(partition=partition.identifier))
-            if waiting := await cursor.fetchall():
-                logger.warning(
-                    "old partition is kept, a handler still needs it", partition=partition.name, handler=waiting[0]
-                )
-                return False
+        if await _is_needed(connection, partition):
+            return False
+        await connection.execute(LOCK_TIMEOUT)
+        await connection.execute(CLOSE.format(partition.identifier))
+        if await _is_needed(connection, partition):
+            return False
         await connection.execute(DROP_LOCK_TIMEOUT)
         await connection.execute(DROP.format(partition.identifier))
     return True
+
+
+async def _is_needed(connection: AsyncConnection[Any], partition: Partition) -> bool:
+    """Whether somebody is not done with it, as far as is committed."""
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(UNPASSED.format(partition=partition.identifier))
+        waiting = await cursor.fetchall()
+    if waiting:
+        logger.warning("old partition is kept, a handler still needs it", partition=partition.name, handler=waiting[0])
+    return bool(waiting)
 
 
 async def _is_ours(connection: AsyncConnection[Any]) -> bool:

@@ -21,6 +21,7 @@ from worker.errors import CheckFailed
 from worker.install.migrate import Pending, find_pending
 from worker.install.privileges import require_rights
 from worker.install.row_security import require_every_row
+from worker.log.failover import open_failovers
 from worker.observe.checks import FRESH, CheckResult, ReadinessCheck, Remembered
 from worker.observe.stalls import judge_alone, judge_schedules, judge_status, summary, unmoved
 from worker.observe.status import HandlerStatus, read_status
@@ -91,6 +92,7 @@ class Health:
         yield self._database
         yield ReadinessCheck("rights", self._rights, patience=2 * DATABASE_PATIENCE, fresh=RARELY)
         yield ReadinessCheck("migrations", self._migrations, patience=2 * DATABASE_PATIENCE)
+        yield ReadinessCheck("failover", self._failover, patience=2 * DATABASE_PATIENCE)
         yield ReadinessCheck("triggers", self._triggers, patience=2 * DATABASE_PATIENCE)
         yield ReadinessCheck("listener", self._listening, patience=ANSWER_WITHIN, fresh=0.0)
 
@@ -149,6 +151,14 @@ class Health:
         if lines:
             raise CheckFailed(f"run `hearken migrate`; pending: {'; '.join(lines)}")
         return "applied, and every handler has its cursor"
+
+    async def _failover(self) -> str:
+        await self._need_database()
+        async with self.inspection.connection() as connection:
+            noticed = await open_failovers(connection)
+        if any(one.events for one in noticed):
+            raise CheckFailed(f"{'; '.join(map(str, noticed))}: run `hearken failover`")
+        return "; ".join(map(str, noticed)) or "none is open"
 
     async def _triggers(self) -> str:
         pending = await self._pending.get()

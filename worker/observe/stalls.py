@@ -25,6 +25,7 @@ STATES = {
     Turn.IDLE: "idle",
     Turn.ELSEWHERE: "another worker has it",
     Turn.PAUSED: "paused",
+    Turn.ASIDE: "stepping aside",
 }
 
 
@@ -49,6 +50,8 @@ def judge_alone(consumer: Consumer, stalled_after: float) -> None:
         raise CheckFailed(f"stopped until a person fixes it: {circuit.reason}")
     if consumer.progress.rollbacks >= SEVERAL:
         raise CheckFailed(f"every batch has been rolled back, {consumer.progress.rollbacks} times in a row: {trouble}")
+    if (aside := consumer.progress.aside) is not None:
+        raise CheckFailed(f"stepping aside: {aside}")
     if trouble is not None and _quiet(consumer) > stalled_after:
         raise CheckFailed(f"every batch has been rolled back for {_quiet(consumer):.0f} s: {trouble}")
 
@@ -57,6 +60,8 @@ def judge_status(consumer: Consumer, status: HandlerStatus, stalled_after: float
     """What the database adds: returns what is fine. Raises CheckFailed."""
     if not status.native:
         raise CheckFailed("its cursor is from another database: run `hearken rebase`")
+    if status.differs is not None:
+        raise CheckFailed(f"declared otherwise ({status.differs}): run `hearken migrate` with the newer code")
     if status.braked is not None:
         raise CheckFailed(
             f"braked: {status.braked}; fix the rows if they are wrong, then run"

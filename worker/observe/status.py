@@ -13,6 +13,7 @@ from typing import Any, Literal, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from worker.declare.declaration import declaration_of, describe_difference
 from worker.declare.handler import CHANGES, Handler
 from worker.deliver.brake import Seen
 from worker.errors import DeclarationError
@@ -38,10 +39,11 @@ select c.handler, c.shard, c.shards, to_json(c.topics) as topics, c.done::text a
     + """ as native, p.reason as paused,
        case when b.handler is not null then json_build_object(
            'deleted', b.deleted, 'archived', b.archived, 'truncated', b.truncated, 'of_rows', b.of_rows,
-           'most', b.most) end as braked,
+           'most', b.most) end as braked, d.declaration,
        coalesce(k.due, 0) as due, coalesce(k.held, 0) as held, coalesce(k.dead, 0) as dead, k.overdue
 from hearken.cursors c
 left join hearken.paused p using (handler)
+left join hearken.declarations d using (handler)
 left join hearken.brakes b on b.handler = c.handler and b.released_at is null
 left join lateral (
     select count(*) filter (where state = 'due') as due, count(*) filter (where state = 'held') as held,
@@ -91,6 +93,8 @@ class HandlerStatus:
     declared   False when the code no longer has it (`hearken forget`)
     enrolled   False when it has no cursor yet (`hearken migrate`); then nothing else is known
     native     False when its cursor is from another database (`hearken rebase`); then `behind` is unknown
+    differs    how the code declares it otherwise than its cursor was migrated, if it does: workers with such code step
+               aside (`hearken migrate`)
     behind     events it has yet to be given, counted up to a limit; `oldest` is the age of the oldest of them
     moved      seconds since its cursor was moved
     due, held, dead  parked events by state; `overdue` is for how long the first has been due (negative: not yet)
@@ -107,6 +111,7 @@ class HandlerStatus:
     declared: bool = True
     enrolled: bool = True
     native: bool = True
+    differs: str | None = None
     behind: int | None = None
     oldest: float | None = None
     moved: float | None = None
@@ -187,6 +192,7 @@ async def _status(
         topics=row["topics"],
         declared=handler is not None,
         native=row["native"],
+        differs=None if handler is None else _difference(handler, row["declaration"]),
         behind=behind.get("behind"),
         oldest=behind.get("seconds"),
         moved=row["moved"],
@@ -201,6 +207,12 @@ async def _status(
         state=state,
         who=who,
     )
+
+
+def _difference(handler: Handler, stored: Mapping[str, Any] | None) -> str | None:
+    if stored is None:
+        return "its declaration is not stored yet"
+    return describe_difference(stored, declaration_of(handler)) or None
 
 
 async def _behind(

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-Action = Literal["retry", "skip", "pause", "resume", "confirm", "forget", "rebase"]
+Action = Literal["retry", "skip", "pause", "resume", "confirm", "forget", "rebase", "failover"]
 
 RECORD: LiteralString = """
 insert into hearken.actions (by, action, handler, topic, key, event_id, reason, details)

@@ -1,7 +1,8 @@
 """Everything the database knows about one key, for `hearken explain`: what happened, in order, and how it stands.
 
 A delivery that went well leaves no row of its own, so it is read from the cursors: an event that a handler's cursor has
-passed and that is not parked was delivered (or, for a level-triggered handler, taken over by a newer one).
+passed and that is not parked was delivered (or, for a level-triggered handler, taken over by a newer one), if the
+handler's declaration at that time asked for it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from worker.change import parse
 from worker.declare.handler import Handler
 from worker.errors import WatchError
 from worker.log.reader import WANTED, wishes
+from worker.operate.judging import judged_formerly
 from worker.operate.row_now import read_row_now
 
 EVENTS: LiteralString = """
@@ -50,13 +52,13 @@ where ((topic = %(topic)s and (%(key)s::text is null or key = %(key)s))
   and (%(since)s::timestamptz is null or at >= %(since)s)
 order by id desc limit %(limit)s
 """
-# Which of the events a handler gets, and whether its cursor has passed each; `moved_at` is when it last moved.
+# Which events a handler gets or has got, and whether its cursor has passed each; `moved_at` is when it last moved.
 DELIVERED: LiteralString = (
     """
 select e.id, c.moved_at, hearken.passed(e.tx, e.id, c.done, c.target, c.last_id) as passed
-from (select * from hearken.events where topic = %(topic)s and id = any(%(ids)s) and """
+from (select * from hearken.events where topic = %(topic)s and id = any(%(ids)s) and (id = any(%(heard)s) or """
     + WANTED
-    + """) e
+    + """)) e
 cross join lateral (
     select c.* from hearken.cursors c where c.handler = %(handler)s
       and hearken.shard_of(hearken.slot_of(e.key), c.shards) = c.shard
@@ -80,7 +82,8 @@ class TimelineEntry:
 class DeliveryState:
     """How one event stands with one handler.
 
-    state     delivered, skipped (by a person), waiting (its cursor has not come to it), due, held or dead
+    state     delivered, skipped (by a person), waiting (its cursor has not come to it), due, held, dead, or not asked
+              for (its cursor passed it under a declaration that did not want it)
     before    when it was delivered at the latest, as far as is kept; None while it is not
     attempts  how many have failed, as far as is kept: while it is parked
     seconds   from its first effect to the end of its last, None where it had none
@@ -192,11 +195,20 @@ async def _deliveries(
     effects: Sequence[Mapping[str, Any]],
     parked: Sequence[Mapping[str, Any]],
 ) -> list[DeliveryState]:
-    asked = {**wishes(handler), "topic": topic, "ids": [e["id"] for e in events], "shards": 1, "shard": 0}
+    ids = [e["id"] for e in events]
+    formerly = await judged_formerly(connection, topic, handler, ids)
+    heard = [event for event, asked_for in formerly.items() if asked_for]
+    asked = {**wishes(handler), "topic": topic, "ids": ids, "heard": heard, "shards": 1, "shard": 0}
     rows = await _rows(connection, DELIVERED, asked)
     aside = {p["event_id"]: p for p in parked if p["handler"] == handler.name}
     made = [e for e in effects if e["handler"] == handler.name]
-    return [_delivery(row, handler.name, aside.get(row["id"]), made) for row in rows]
+    told = [_delivery(row, handler.name, aside.get(row["id"]), made) for row in rows]
+    return [
+        replace(d, state="not asked for", before=None)
+        if d.state == "delivered" and not formerly.get(d.event_id, True)
+        else d
+        for d in told
+    ]
 
 
 def _without_skipped(deliveries: Iterable[DeliveryState], actions: Iterable[Mapping[str, Any]]) -> list[DeliveryState]:

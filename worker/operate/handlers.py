@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from worker.deliver.brake import Seen
 from worker.errors import Braked, DatabaseError, Overtaken
+from worker.log.cursors import keep_former
 from worker.operate.audit import ActionSubject, Actor, last, record_action
 from worker.postgres.locks import claim_lock
 
@@ -36,6 +37,7 @@ select (select count(*) from hearken.cursors where handler = %(handler)s) as cur
 """
 TRY_CLAIM: LiteralString = "select pg_try_advisory_xact_lock(%s) as claimed"
 REMOVE: tuple[LiteralString, ...] = (
+    "delete from hearken.declarations where handler = %s",
     "delete from hearken.cursors where handler = %s",
     "delete from hearken.parked where handler = %s",
     "delete from hearken.paused where handler = %s",
@@ -117,6 +119,7 @@ async def forget(connection: AsyncConnection[Any], handler: str, actor: Actor) -
                 raise DatabaseError(
                     f"a worker is running {handler} at this moment: stop the workers that still have it"
                 )
+        await keep_former(connection, handler)
         for statement in REMOVE:
             await cursor.execute(statement, (handler,))
         await record_action(connection, "forget", [ActionSubject(handler, details=asdict(kept))], actor)

@@ -57,8 +57,10 @@ MOVE: LiteralString = (
     "update hearken.cursors set done = %(now)s::pg_snapshot, target = null, last_id = 0, max_id = 0,"
     " moved_at = clock_timestamp(), cluster = " + CLUSTER + " where cluster <> " + CLUSTER
 )
-# What the brake saw is recorded by transactions of the other database. Its events are among those appended again, and
-# are judged again; until then their handler stays paused.
+# Where cursors stood is recorded in transactions of the other database.
+FORGET_FORMER: LiteralString = "delete from hearken.former_declarations"
+# So is what the brake saw. Its events are among those appended again, and are judged again; until then their handler
+# stays paused.
 UNBRAKE: LiteralString = "delete from hearken.brakes where handler = any(%s)"
 
 
@@ -98,6 +100,7 @@ async def rebase(connection: AsyncConnection[Any], actor: Actor) -> Rebased:
         for row in appended:
             if row["handler"] in counts:
                 counts[row["handler"]] += row["events"]
+        await connection.execute(FORGET_FORMER)
         await connection.execute(UNBRAKE, (list(counts),))
         subjects = [ActionSubject(handler, details={"appended": count}) for handler, count in counts.items()]
         await record_action(connection, "rebase", subjects, actor)

@@ -16,7 +16,7 @@ import psycopg
 
 from worker.capture.triggers import hidden_columns
 from worker.declare.handler import Handler
-from worker.declare.reconciler import Drift, Reconciler, Standing
+from worker.declare.reconciler import Drift, Reconciler
 from worker.declare.registry import Registry, registry
 from worker.deliver.context import Context
 from worker.errors import CheckFailed, InProgress, UsageError
@@ -61,17 +61,6 @@ def find_reconciler(name: str, declared: Registry = registry) -> Reconciler:
         known = ", ".join(sorted(declared.reconcilers)) or "none"
         raise UsageError(f"no such reconciler: {name}; known: {known}")
     return declared.reconcilers[name]
-
-
-async def compare_key(reconciler: Reconciler, key: str, ctx: Context) -> Standing:
-    """Where source and destination of one key stand now, also while events of it are in flight.
-
-    Raises CheckFailed when the destination is unreachable, psycopg.Error.
-    """
-    try:
-        return await reconciler.look(key, ctx.named(reconciler.handler))
-    except Outcome as outcome:
-        raise CheckFailed(f"{reconciler.name} cannot be looked at: {outcome.reason}") from None
 
 
 async def reconcile(

@@ -28,12 +28,14 @@ class Connection(AsyncConnection[DictRow]):
     """A connection on which no call waits forever, also when the other end is silently gone.
 
     cluster  says which database this is: transaction ids mean nothing in another one, such as a restored dump's
+    timeline says on which of that database's timelines it is, see `timeline`
     clean    the statements that give it back the settings that it was opened with, see `session`
     worn     used by code that is not ours, and not made new: to be closed
     """
 
     call_timeout: float = 35.0
     cluster: str = ""
+    timeline: str | None = None
     clean: bytes = b""
     worn: bool = False
     _used_at: float = 0.0

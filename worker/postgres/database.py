@@ -22,6 +22,7 @@ from worker.postgres.loaders import register_lenient
 from worker.postgres.pool import Pool
 from worker.postgres.pooler import refuse_shared
 from worker.postgres.session import BY_INDEX, PINNED, READ_ONLY, clean, pin
+from worker.postgres.timeline import read_timeline
 from worker.settings import Settings
 
 __all__ = ["CLUSTER", "ENGINE", "Connection", "Database"]
@@ -117,6 +118,7 @@ class Database:
         await connection.execute(pin(session))
         (row,) = await (await connection.execute(PLACE)).fetchall()
         connection.cluster = row["cluster"]
+        connection.timeline = await read_timeline(connection)
 
     async def open(self) -> None:
         """Start filling the pools, in the background."""

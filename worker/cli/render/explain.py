@@ -102,8 +102,8 @@ def _delivered(one: DeliveryState) -> str:
     took = "" if one.seconds is None else f", effects took {one.seconds * 1000:.0f} ms"
     if one.state == "delivered":
         return f"{one.handler}: delivered before {one.before:%Y-%m-%d %H:%M:%S}{took}"
-    if one.state in ("waiting", "skipped"):
-        return f"{one.handler}: {'not yet delivered' if one.state == 'waiting' else 'skipped'}{took}"
+    if one.state in ("waiting", "skipped", "not asked for"):
+        return f"{one.handler}: {'not yet delivered' if one.state == 'waiting' else one.state}{took}"
     return f"{one.handler}: {one.state}, {one.attempts} attempts failed{took}"
 
 
@@ -116,8 +116,9 @@ def _stands(history: History) -> Iterator[Line]:
         states.setdefault(delivery.handler, []).append(delivery.state)
     for handler, of_it in states.items():
         left = [f"{of_it.count(state)} {state}" for state in ("waiting", "due", "held", "dead") if state in of_it]
-        but = f", except {of_it.count('skipped')} skipped" if "skipped" in of_it else ""
-        yield f"now: {handler}: {', '.join(left) or f'everything is delivered{but}'}", BAD if left else NOW
+        but = [f"{of_it.count(state)} {state}" for state in ("skipped", "not asked for") if state in of_it]
+        done = "everything is delivered" + (f", except {' and '.join(but)}" if but else "")
+        yield f"now: {handler}: {', '.join(left) or done}", BAD if left else NOW
 
 
 def _outside(name: str, standing: Standing | None, problem: str | None) -> Iterator[Line]:
