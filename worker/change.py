@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +20,40 @@ def parse(document: str | None) -> Any:
     return None if document is None else json.loads(document, parse_float=Decimal)
 
 
+TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]')
+
+
+def former(op: str, old: str | None, new: str | None) -> str | None:
+    """`old` without the columns that are the same in `new`, both JSON as it stands in the log.
+
+    For an update the log holds whole rows. They are compared as they are written, so that whatever JSON Postgres takes
+    can be compared, and 1 is not true.
+    """
+    if op != "update" or old is None or new is None:
+        return old
+    present = members(new)
+    differing = [f"{name}:{value}" for name, value in members(old).items() if present.get(name) != value]
+    return "{" + ",".join(differing) + "}"
+
+
+def members(document: str) -> dict[str, str]:
+    """Name to value of a JSON object, each as it is written; nothing inside of a value is looked at."""
+    found: dict[str, str] = {}
+    depth, name, begins = 0, "", 0
+    for token in TOKEN.finditer(document):
+        kind = token[0][0]
+        if depth == 1 and kind == '"' and not name:
+            name, begins = token[0], document.index(":", token.end()) + 1
+        elif depth == 1 and kind in ",}" and name:
+            found[name] = document[begins : token.start()].strip()
+            name = ""
+        if kind in "[{":
+            depth += 1
+        elif kind in "]}":
+            depth -= 1
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """An event of the log.
@@ -30,6 +65,7 @@ class Change:
     key        the row's primary key as text (a JSON array when it has several columns); None for truncate
     attempt    1 for the first delivery
     replay_of  the id of the event that this one repeats, if any
+    old_json   the former row, or a part of it, as it stands in the log; `old` is what differs
     """
 
     id: int
@@ -60,8 +96,13 @@ class Change:
     @cached_property
     def old(self) -> Row | None:
         """For an update the former values of the columns that differ, for a delete the whole row, else None."""
-        row: Row | None = parse(self.old_json)
+        row: Row | None = parse(self.former_json)
         return row
+
+    @property
+    def former_json(self) -> str | None:
+        """`old` as JSON."""
+        return former(self.op, self.old_json, self.new_json)
 
     @cached_property
     def due(self) -> datetime | None:

@@ -20,7 +20,8 @@ select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topi
 WANTED: LiteralString = """(
     origin is distinct from %(handler)s and (target is null or %(handler)s = any(target))
     and (op = 'snapshot' or op = any(%(ops)s))
-    and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
+    and (op <> 'update' or case when %(watch)s::text[] is not null then hearken.touches(old, new, %(watch)s::text[])
+                                else not %(excludes)s or old::text is distinct from new::text end)
     and (%(shards)s = 1 or hearken.shard_of(hearken.slot_of(key), %(shards)s) = %(shard)s))"""
 # Scanned and wanted are told apart outside the limits: a filter inside one is badly estimated, and ends in a
 # sequential scan. What is not wanted comes back without its rows, to say how far the scan went.
@@ -138,6 +139,7 @@ def wishes(handler: Handler) -> dict[str, Any]:
         "handler": handler.name,
         "ops": list(handler.subscription.ops),
         "watch": None if watch is None else list(watch),
+        "excludes": bool(handler.subscription.exclude),
     }
 
 

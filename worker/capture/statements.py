@@ -1,0 +1,289 @@
+"""The body of a capture trigger: what it runs inside the application's own statement. Pure; `triggers` wraps it.
+
+    quick      rows taken whole, one INSERT … SELECT, nothing checked at run time that a plan can know
+    careful    what the quick statement left: a table that was altered since, values that are too large or have no JSON
+    last       the log itself cannot be written: a row in hearken.uncaptured, or at least a warning
+
+The application's statement passes in each case. Only the careful part has a subtransaction: it costs a transaction id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+from psycopg import sql
+
+from worker.capture.catalog import Table
+from worker.capture.image import is_whole, key_text, row_image
+from worker.postgres.locks import channel_of, topic_lock
+
+# Values stored in more bytes than this are written carefully: compressed, they may be some hundred times as large, and
+# JSON of more than 1 GB is an error.
+LARGE = 65_536
+# JSON of one row is no larger, in bytes; what does not fit is left out.
+LARGEST: LiteralString = "100000000"
+
+# The bell: a NOTIFY takes a cluster-wide lock until the writer's commit is flushed, so it is sent only while a worker
+# sleeps, which it shows by holding this advisory lock shared. Nobody may prepare a transaction that has notified, and
+# a full queue would fail the commit: then workers look by themselves.
+BODY = sql.SQL("""
+#variable_conflict use_column
+declare
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := {topic};
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
+begin
+    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
+        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', {topic},
+            current_user;
+        return null;
+    end if;
+    {quick}
+    if captured > 0 then
+        perform case when pg_try_advisory_lock({lock}) then pg_advisory_unlock({lock})::text
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify({channel}, '')::text end;
+    end if;
+    return null;
+end """)
+# Another table may have taken its name: then these are not the topic's changes.
+QUICK = sql.SQL("""if tg_table_name = {table} and tg_table_schema = {schema} then
+        {insert}
+    else
+        perform set_config('hearken.careful', 'on', true);
+        if to_regclass({relation}) is not null then
+            topic := tg_table_schema || '.' || tg_table_name;
+        end if;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        {careful}
+    end if;""")
+CAREFUL = sql.SQL("""begin
+            for part in select * from hearken.columns(tg_relid, {kept}) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format({measure}, form, part.name) into size;
+                        if total + size < {largest} then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format({insert}, topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, {key}, {as_compiled}), left_out,
+                           case when tg_table_name = {table} and tg_table_schema = {schema}
+                                then {quickly} else 'false' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+                insert into hearken.uncaptured (topic, op, error) values (topic, {op}, sqlerrm);
+            exception when others then
+                null;
+            end;
+            raise warning 'hearken: % was not captured: %', {topic}, sqlerrm;
+        end;""")
+SAID = sql.SQL("nullif(current_setting('hearken.origin', true), '')")
+NOTE = sql.SQL("case when current_setting('hearken.note', true) <> '' then hearken.note() end")
+# A column that the table has lost is found in `gone` instead, where no value equals that of the other image.
+SIDE = sql.SQL("""(select l.* from {gone} cross join lateral (
+            select {key} collate "C" as k, {image} as image, {watched} as watched, {small} as small
+            from {rows} x) l)""")
+ROWS = sql.SQL("""insert into hearken.events (topic, op, key, {column}, origin, note{more})
+        select {topic}, {op}, r.k, r.image, {said}, {note}{left_out}
+        from {side} r where {chosen}""")
+ONE = sql.SQL("""insert into hearken.events (topic, op, key, old, new, origin, note)
+        select {topic}, 'update', r.k, o.image, r.image, {said}, {note}
+        from {old} o cross join {new} r
+        where case when o.k = r.k then {differs} and {chosen} else set_config('hearken.many', 'on', true) is null end""")
+# Rows are paired by key, with a full join: it cannot become a nested loop, whatever the rows were when it was planned.
+MANY = sql.SQL("""insert into hearken.events (topic, op, key, old, new, origin, note{more})
+        select {topic}, case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
+               coalesce(r.k, o.k), o.image, r.image, (select {said}), (select {note}){left_out}
+        from {old} o full join {new} r on o.k = r.k
+        where (o.k is null or r.k is null or {differs}) and {chosen}""")
+UPDATE = sql.SQL("""if exists (select from new_rows offset 1) then
+            perform set_config('hearken.many', 'on', true);
+        else
+            {one};
+            get diagnostics captured = row_count;
+        end if;
+        if current_setting('hearken.many', true) = 'on' then
+            perform set_config('hearken.many', '', true);
+            {many};
+            get diagnostics captured = row_count;
+        end if;""")
+TRUNCATE = sql.SQL("""begin
+        insert into hearken.events (topic, op, origin, note) values ({topic}, 'truncate', {said}, {note});
+        captured := 1;
+    exception when others then
+        raise warning 'hearken: % was not captured: %', {topic}, sqlerrm;
+    end;""")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one trigger captures: the operation, the columns that make an event of an update (None: any), and those that
+    stay out of the log."""
+
+    table: Table
+    op: str
+    watched: list[str] | None
+    excluded: set[str]
+
+    @property
+    def kept(self) -> list[str] | None:
+        """The columns that may enter the log; None for all that the table has by then."""
+        names = [c.name for c in self.table.columns if c.name not in self.excluded]
+        return names if {c.name for c in self.table.columns if not c.virtual} - set(names) else None
+
+
+def body(captured: Captured) -> str:
+    """The text of the trigger's function."""
+    topic = sql.Literal(captured.table.topic)
+    if captured.op == "truncate":
+        quick: sql.Composable = TRUNCATE.format(topic=topic, said=SAID, note=NOTE)
+    else:
+        quick = _rows_captured(captured)
+    lock, channel = topic_lock(captured.table.topic), channel_of(captured.table.topic)
+    return BODY.format(topic=topic, quick=quick, lock=sql.Literal(lock), channel=sql.Literal(channel)).as_string()
+
+
+def _rows_captured(captured: Captured) -> sql.Composed:
+    table = captured.table
+    return QUICK.format(
+        table=sql.Literal(table.name),
+        schema=sql.Literal(table.schema),
+        relation=sql.Literal(sql.Identifier(table.schema, table.name).as_string()),
+        insert=_quick(captured),
+        careful=_careful(captured),
+    )
+
+
+def _quick(captured: Captured) -> sql.Composed:
+    """All rows that fit; one that does not sends the trigger on to the careful part."""
+    row = {
+        "topic": sql.Literal(captured.table.topic),
+        "key": key_text(captured.table, ""),
+        "image": row_image(captured.table, captured.excluded, "x"),
+        "more": sql.SQL(""),
+        "left_out": sql.SQL(""),
+    }
+    chosen = sql.SQL("({} or set_config('hearken.careful', 'on', true) is null)").format(_quickly(captured))
+    if captured.op != "update":
+        return _statement(ROWS, captured, chosen, row) + sql.SQL(";\n        get diagnostics captured = row_count;")
+    one, many = (_statement(form, captured, chosen, row) for form in (ONE, MANY))
+    return UPDATE.format(one=one, many=many)
+
+
+def _statement(
+    form: sql.SQL, captured: Captured, chosen: sql.Composable, row: dict[str, sql.Composable]
+) -> sql.Composed:
+    """One INSERT into the log. `row` says how a row's parts are written, `chosen` which rows."""
+    old, new = _side(captured, "old_rows", "null", row), _side(captured, "new_rows", "''", row)
+    return form.format(
+        **row,
+        op=sql.Literal(captured.op),
+        column=sql.SQL("old" if captured.op == "delete" else "new"),
+        side=old if captured.op == "delete" else new,
+        old=old,
+        new=new,
+        said=SAID,
+        note=NOTE,
+        differs=sql.SQL("o.watched operator(pg_catalog.*<>) r.watched"),
+        chosen=chosen,
+    )
+
+
+def _side(
+    captured: Captured, rows: LiteralString, lost: LiteralString, row: dict[str, sql.Composable]
+) -> sql.Composed:
+    """The rows of one transition table. `lost` is the value of a column that the table no longer has."""
+    gone = sql.SQL(", ").join(
+        sql.SQL(lost + "::text as {}").format(sql.Identifier(c.name)) for c in captured.table.columns
+    )
+    watched: sql.Composable = sql.SQL("x.*")
+    if captured.watched is not None:
+        watched = sql.SQL(", ").join(map(sql.Identifier, captured.watched))
+    return SIDE.format(
+        gone=sql.SQL("(select {}) gone").format(gone),
+        key=row["key"],
+        image=row["image"],
+        watched=sql.SQL("row({})::record").format(watched),
+        small=_small(captured),
+        rows=sql.SQL(rows),
+    )
+
+
+def _small(captured: Captured) -> sql.Composable:
+    """Whether the values of a row are small enough for its JSON to be built without further ado."""
+    grows = [c for c in captured.table.columns if not c.bounded and c.name not in captured.excluded]
+    if not grows:
+        return sql.SQL("true")
+    sizes = [sql.SQL("coalesce(pg_column_size({}), 0)").format(sql.Identifier(c.name)) for c in grows]
+    return sql.SQL("{} < {}").format(sql.SQL(" + ").join(sizes), sql.Literal(LARGE))
+
+
+def _quickly(captured: Captured) -> sql.Composed:
+    """What the quick statement takes."""
+    table = captured.table
+    relation = sql.Literal(sql.Identifier(table.schema, table.name).as_string())
+    fits = sql.SQL("hearken.fits({}, {})").format(relation, sql.Literal(table.shape))
+    sides = {"insert": ["r"], "delete": ["r"], "update": ["o", "r"]}[captured.op]
+    small = [sql.SQL("coalesce({}.small, true)").format(sql.Identifier(side)) for side in sides]
+    return sql.SQL("({})").format(sql.SQL(" and ").join([fits, *small]))
+
+
+def _careful(captured: Captured) -> sql.Composed:
+    table = captured.table
+    transitions = {"insert": ["new_rows"], "delete": ["old_rows"], "update": ["old_rows", "new_rows"]}[captured.op]
+    measured = " union all ".join(f"select octet_length((%1$s)::text) as n from {rows}" for rows in transitions)
+    return CAREFUL.format(
+        topic=sql.Literal(table.topic),
+        kept=sql.Literal(captured.kept),
+        measure=sql.Literal(f"select coalesce(max(n), 0) from ({measured}) m"),
+        largest=sql.SQL(LARGEST),
+        insert=sql.Literal(_template(captured)),
+        key=sql.Literal(list(table.key)),
+        as_compiled=sql.Literal(key_text(table, "").as_string()),
+        table=sql.Literal(table.name),
+        schema=sql.Literal(table.schema),
+        quickly=sql.Literal(_quickly(captured).as_string()),
+        op=sql.Literal(captured.op),
+    )
+
+
+def _template(captured: Captured) -> str:
+    """The careful statement, for `format`: topic, columns of the image, key, columns left out, what was done quickly."""
+    places = {"<topic>": "%1$L", "<image>": "%2$s", "<key>": "%3$s", "<left out>": "%4$L", "<quickly>": "%5$s"}
+    row: dict[str, sql.Composable] = {
+        "topic": sql.SQL("<topic>"),
+        "key": sql.SQL("<key>"),
+        "image": sql.SQL("(select row_to_json(kept.*) from (select <image>) kept)"),
+        "more": sql.SQL(", left_out"),
+        "left_out": sql.SQL(", <left out>::text[]"),
+    }
+    form = MANY if captured.op == "update" else ROWS
+    statement = _statement(form, captured, sql.SQL("not <quickly>"), row).as_string().replace("%", "%%")
+    for mark, place in places.items():
+        statement = statement.replace(mark, place)
+    return statement
