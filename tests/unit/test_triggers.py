@@ -113,9 +113,7 @@ def test_a_virtual_column_cannot_be_watched() -> None:
 def test_a_key_reads_the_same_in_every_session() -> None:
     """Where a type's text depends on settings, the function has its own; elsewhere that costs nothing."""
     stable, unstable = (
-        compile_triggers(
-            Table("public", "rooms", (Column("id", kind, plain=plain),), ("id",)), [wish()]
-        )
+        compile_triggers(Table("public", "rooms", (Column("id", kind, plain=plain),), ("id",)), [wish()])
         for kind, plain in (("int8", True), ("timestamptz", False))
     )
     assert "datestyle" not in stable[0].statements[0]

@@ -9,6 +9,7 @@ The application's statement passes in each case. Only the careful part has a sub
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -105,20 +106,28 @@ CAREFUL = sql.SQL("""begin
 SAID = sql.SQL("nullif(current_setting('hearken.origin', true), '')")
 NOTE = sql.SQL("case when current_setting('hearken.note', true) <> '' then hearken.note() end")
 # A column that the table has lost is found in `gone` instead, where no value equals that of the other image.
-SIDE = sql.SQL("""(select l.* from {gone} cross join lateral (
-            select {key} collate "C" as k, {image} as image, {watched} as watched, {small} as small
-            from {rows} x) l)""")
+SIDE = sql.SQL("""(select b.*{part} from {gone} cross join lateral (
+            select {key} collate "C" as k, {image} as image, {small} as small{compared} from {rows} x) b{parts})""")
+# For an update: the watched columns, compared as they are stored, which every type can; and the rest, which mostly does
+# not differ and is then left out of `old`.
+ANY: LiteralString = ", row(x.*)::record as watched"
+WATCHED = sql.SQL(", row({watched})::record as watched, row({unwatched})::record as unwatched, {numbered}")
+PARTS = sql.SQL(" cross join lateral (select {named}) w")
+# A whole row is carried as it is, and its JSON built for an event alone. (Of a column named x, `x.*` is still the row.)
+BUILT = sql.SQL("{}.image")
+ROW_BUILT = sql.SQL("pg_catalog.row_to_json({}.image)")
+FORMER = sql.SQL("case when o.unwatched operator(pg_catalog.*<>) r.unwatched then {} else o.part end")
 ROWS = sql.SQL("""insert into hearken.events (topic, op, key, {column}, origin, note{more})
-        select {topic}, {op}, r.k, r.image, {said}, {note}{left_out}
+        select {topic}, {op}, r.k, {present}, {said}, {note}{left_out}
         from {side} r where {chosen}""")
 ONE = sql.SQL("""insert into hearken.events (topic, op, key, old, new, origin, note)
-        select {topic}, 'update', r.k, o.image, r.image, {said}, {note}
+        select {topic}, 'update', r.k, {former}, {present}, {said}, {note}
         from {old} o cross join {new} r
         where case when o.k = r.k then {differs} and {chosen} else set_config('hearken.many', 'on', true) is null end""")
 # Rows are paired by key, with a full join: it cannot become a nested loop, whatever the rows were when it was planned.
 MANY = sql.SQL("""insert into hearken.events (topic, op, key, old, new, origin, note{more})
         select {topic}, case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), o.image, r.image, (select {said}), (select {note}){left_out}
+               coalesce(r.k, o.k), {former}, {present}, (select {said}), (select {note}){left_out}
         from {old} o full join {new} r on o.k = r.k
         where (o.k is null or r.k is null or {differs}) and {chosen}""")
 UPDATE = sql.SQL("""if exists (select from new_rows offset 1) then
@@ -181,25 +190,30 @@ def _rows_captured(captured: Captured) -> sql.Composed:
 
 def _quick(captured: Captured) -> sql.Composed:
     """All rows that fit; one that does not sends the trigger on to the careful part."""
+    whole = is_whole(captured.table, captured.excluded)
+    built = ROW_BUILT if whole else BUILT
     row = {
         "topic": sql.Literal(captured.table.topic),
         "key": key_text(captured.table, ""),
-        "image": row_image(captured.table, captured.excluded, "x"),
+        "image": sql.SQL("coalesce(x.*)") if whole else row_image(captured.table, captured.excluded, "x"),
         "more": sql.SQL(""),
         "left_out": sql.SQL(""),
     }
     chosen = sql.SQL("({} or set_config('hearken.careful', 'on', true) is null)").format(_quickly(captured))
     if captured.op != "update":
-        return _statement(ROWS, captured, chosen, row) + sql.SQL(";\n        get diagnostics captured = row_count;")
-    one, many = (_statement(form, captured, chosen, row) for form in (ONE, MANY))
+        return _statement(ROWS, captured, chosen, row, built) + sql.SQL(
+            ";\n        get diagnostics captured = row_count;"
+        )
+    one, many = (_statement(form, captured, chosen, row, built) for form in (ONE, MANY))
     return UPDATE.format(one=one, many=many)
 
 
 def _statement(
-    form: sql.SQL, captured: Captured, chosen: sql.Composable, row: dict[str, sql.Composable]
+    form: sql.SQL, captured: Captured, chosen: sql.Composable, row: dict[str, sql.Composable], built: sql.SQL = BUILT
 ) -> sql.Composed:
-    """One INSERT into the log. `row` says how a row's parts are written, `chosen` which rows."""
+    """One INSERT into the log. `row` says how a row's parts are written, `chosen` which rows, `built` its JSON."""
     old, new = _side(captured, "old_rows", "null", row), _side(captured, "new_rows", "''", row)
+    old_image = built.format(sql.SQL("o"))
     return form.format(
         **row,
         op=sql.Literal(captured.op),
@@ -211,27 +225,57 @@ def _statement(
         note=NOTE,
         differs=sql.SQL("o.watched operator(pg_catalog.*<>) r.watched"),
         chosen=chosen,
+        former=old_image if captured.watched is None else FORMER.format(old_image),
+        present=built.format(sql.SQL("r")),
     )
 
 
-def _side(
-    captured: Captured, rows: LiteralString, lost: LiteralString, row: dict[str, sql.Composable]
-) -> sql.Composed:
+def _side(captured: Captured, rows: LiteralString, lost: LiteralString, row: dict[str, sql.Composable]) -> sql.Composed:
     """The rows of one transition table. `lost` is the value of a column that the table no longer has."""
-    gone = sql.SQL(", ").join(
-        sql.SQL(lost + "::text as {}").format(sql.Identifier(c.name)) for c in captured.table.columns
-    )
-    watched: sql.Composable = sql.SQL("x.*")
-    if captured.watched is not None:
-        watched = sql.SQL(", ").join(map(sql.Identifier, captured.watched))
+    named = _named(captured)
+    columns = [
+        sql.SQL(lost + "::text as {}").format(sql.Identifier(c.name)) for c in captured.table.columns if c.name in named
+    ]
     return SIDE.format(
-        gone=sql.SQL("(select {}) gone").format(gone),
+        gone=sql.SQL("(select {}) gone").format(sql.SQL(", ").join(columns)),
         key=row["key"],
         image=row["image"],
-        watched=sql.SQL("row({})::record").format(watched),
         small=_small(captured),
         rows=sql.SQL(rows),
+        **_compared(captured),
     )
+
+
+def _compared(captured: Captured) -> dict[str, sql.Composable]:
+    """What of an update's rows is compared, and the watched columns as a row of their own."""
+    nothing = {"compared": sql.SQL(""), "parts": sql.SQL(""), "part": sql.SQL("")}
+    if captured.op != "update":
+        return {**nothing}
+    if captured.watched is None:
+        return {**nothing, "compared": sql.SQL(ANY)}
+    names = [sql.Identifier(name) for name in captured.watched]
+    places = [sql.Identifier(f"w{number}") for number in range(len(names))]
+    left = captured.excluded.union(captured.watched)
+    rest = [sql.Identifier(c.name) for c in captured.table.columns if c.name not in left]
+    numbered = [sql.SQL("{} as {}").format(*pair) for pair in zip(names, places, strict=True)]
+    named = [sql.SQL("b.{} as {}").format(*pair) for pair in zip(places, names, strict=True)]
+    return {
+        "compared": WATCHED.format(watched=_list(names), unwatched=_list(rest), numbered=_list(numbered)),
+        "parts": PARTS.format(named=_list(named)),
+        "part": sql.SQL(", pg_catalog.row_to_json(w.*) as part"),
+    }
+
+
+def _list(members: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(members)
+
+
+def _named(captured: Captured) -> set[str]:
+    """The columns that the statements name."""
+    table, excluded = captured.table, captured.excluded
+    if captured.op == "update" and captured.watched is not None or not is_whole(table, excluded):
+        return {c.name for c in table.columns} - excluded | set(captured.watched or ())
+    return {*table.key, *(c.name for c in table.columns if not c.bounded)} - excluded
 
 
 def _small(captured: Captured) -> sql.Composable:

@@ -144,5 +144,9 @@ def _as_text(event: Event) -> str:
 
 def _documents(event: Event) -> dict[str, str]:
     """What the event has of note, old and new, as JSON on one line: a line break in JSON is never in a string."""
-    documents = {"note": event.note_json, "old": former(event.op, event.old_json, event.new_json), "new": event.new_json}
+    documents = {
+        "note": event.note_json,
+        "old": former(event.op, event.old_json, event.new_json),
+        "new": event.new_json,
+    }
     return {name: re.sub("[\r\n]", " ", text) for name, text in documents.items() if text is not None}
