@@ -27,10 +27,12 @@ LARGEST: LiteralString = "100000000"
 
 # The bell: a NOTIFY takes a cluster-wide lock until the writer's commit is flushed, so it is sent only while a worker
 # sleeps, which it shows by holding this advisory lock shared. Nobody may prepare a transaction that has notified, and
-# a full queue would fail the commit: then workers look by themselves.
+# a full queue would fail the commit: then workers look by themselves. A table that was renamed is still the topic's,
+# until another one has its name.
 BODY = sql.SQL("""
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> {table} or tg_table_schema <> {schema};
     captured bigint := 0;
     more bigint := 0;
     topic text := {topic};
@@ -46,6 +48,9 @@ begin
             current_user;
         return null;
     end if;
+    if renamed and to_regclass({relation}) is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
     {quick}
     if captured > 0 then
         perform case when pg_try_advisory_lock({lock}) then pg_advisory_unlock({lock})::text
@@ -56,14 +61,10 @@ begin
     end if;
     return null;
 end """)
-# Another table may have taken its name: then these are not the topic's changes.
-QUICK = sql.SQL("""if tg_table_name = {table} and tg_table_schema = {schema} then
-        {insert}
-    else
+QUICK = sql.SQL("""if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass({relation}) is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        {insert}
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -91,8 +92,7 @@ CAREFUL = sql.SQL("""begin
             end loop;
             execute format({insert}, topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, {key}, {as_compiled}), left_out,
-                           case when tg_table_name = {table} and tg_table_schema = {schema}
-                                then {quickly} else 'false' end);
+                           case when renamed then 'false' else {quickly} end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -142,7 +142,7 @@ UPDATE = sql.SQL("""if exists (select from new_rows offset 1) then
             get diagnostics captured = row_count;
         end if;""")
 TRUNCATE = sql.SQL("""begin
-        insert into hearken.events (topic, op, origin, note) values ({topic}, 'truncate', {said}, {note});
+        insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', {said}, {note});
         captured := 1;
     exception when others then
         raise warning 'hearken: % was not captured: %', {topic}, sqlerrm;
@@ -168,24 +168,25 @@ class Captured:
 
 def body(captured: Captured) -> str:
     """The text of the trigger's function."""
-    topic = sql.Literal(captured.table.topic)
-    if captured.op == "truncate":
-        quick: sql.Composable = TRUNCATE.format(topic=topic, said=SAID, note=NOTE)
-    else:
-        quick = _rows_captured(captured)
-    lock, channel = topic_lock(captured.table.topic), channel_of(captured.table.topic)
-    return BODY.format(topic=topic, quick=quick, lock=sql.Literal(lock), channel=sql.Literal(channel)).as_string()
-
-
-def _rows_captured(captured: Captured) -> sql.Composed:
     table = captured.table
-    return QUICK.format(
+    topic = sql.Literal(table.topic)
+    if captured.op == "truncate":
+        quick = TRUNCATE.format(topic=topic, said=SAID, note=NOTE)
+    else:
+        quick = QUICK.format(insert=_quick(captured), careful=_careful(captured))
+    return BODY.format(
+        topic=topic,
         table=sql.Literal(table.name),
         schema=sql.Literal(table.schema),
-        relation=sql.Literal(sql.Identifier(table.schema, table.name).as_string()),
-        insert=_quick(captured),
-        careful=_careful(captured),
-    )
+        relation=_relation(table),
+        quick=quick,
+        lock=sql.Literal(topic_lock(table.topic)),
+        channel=sql.Literal(channel_of(table.topic)),
+    ).as_string()
+
+
+def _relation(table: Table) -> sql.Literal:
+    return sql.Literal(sql.Identifier(table.schema, table.name).as_string())
 
 
 def _quick(captured: Captured) -> sql.Composed:
@@ -290,8 +291,7 @@ def _small(captured: Captured) -> sql.Composable:
 def _quickly(captured: Captured) -> sql.Composed:
     """What the quick statement takes."""
     table = captured.table
-    relation = sql.Literal(sql.Identifier(table.schema, table.name).as_string())
-    fits = sql.SQL("hearken.fits({}, {})").format(relation, sql.Literal(table.shape))
+    fits = sql.SQL("hearken.fits({}, {})").format(_relation(table), sql.Literal(table.shape))
     sides = {"insert": ["r"], "delete": ["r"], "update": ["o", "r"]}[captured.op]
     small = [sql.SQL("coalesce({}.small, true)").format(sql.Identifier(side)) for side in sides]
     return sql.SQL("({})").format(sql.SQL(" and ").join([fits, *small]))
@@ -309,8 +309,6 @@ def _careful(captured: Captured) -> sql.Composed:
         insert=sql.Literal(_template(captured)),
         key=sql.Literal(list(table.key)),
         as_compiled=sql.Literal(key_text(table, "").as_string()),
-        table=sql.Literal(table.name),
-        schema=sql.Literal(table.schema),
         quickly=sql.Literal(_quickly(captured).as_string()),
         op=sql.Literal(captured.op),
     )
