@@ -43,9 +43,9 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', {topic},
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        {unusable}
         return null;
     end if;
     if renamed and to_regclass({relation}) is not null then
@@ -96,13 +96,16 @@ CAREFUL = sql.SQL("""begin
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
-            begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, {op}, sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', {topic}, sqlerrm;
+            {uncaptured}
         end;""")
+UNCAPTURED = sql.SQL("""begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), {error});
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, {error};""")
+NOT_ALLOWED = sql.SQL("format('%s may not insert into hearken.events, or it is not there', current_user)")
+FAILED = UNCAPTURED.format(error=sql.SQL("sqlerrm"))
 SAID = sql.SQL("nullif(current_setting('hearken.origin', true), '')")
 NOTE = sql.SQL("case when current_setting('hearken.note', true) <> '' then hearken.note() end")
 # A column that the table has lost is found in `gone` instead, where no value equals that of the other image.
@@ -145,7 +148,7 @@ TRUNCATE = sql.SQL("""begin
         insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', {said}, {note});
         captured := 1;
     exception when others then
-        raise warning 'hearken: % was not captured: %', {topic}, sqlerrm;
+        {uncaptured}
     end;""")
 
 
@@ -171,7 +174,7 @@ def body(captured: Captured) -> str:
     table = captured.table
     topic = sql.Literal(table.topic)
     if captured.op == "truncate":
-        quick = TRUNCATE.format(topic=topic, said=SAID, note=NOTE)
+        quick = TRUNCATE.format(said=SAID, note=NOTE, uncaptured=FAILED)
     else:
         quick = QUICK.format(insert=_quick(captured), careful=_careful(captured))
     return BODY.format(
@@ -179,6 +182,7 @@ def body(captured: Captured) -> str:
         table=sql.Literal(table.name),
         schema=sql.Literal(table.schema),
         relation=_relation(table),
+        unusable=UNCAPTURED.format(error=NOT_ALLOWED),
         quick=quick,
         lock=sql.Literal(topic_lock(table.topic)),
         channel=sql.Literal(channel_of(table.topic)),
@@ -302,7 +306,7 @@ def _careful(captured: Captured) -> sql.Composed:
     transitions = {"insert": ["new_rows"], "delete": ["old_rows"], "update": ["old_rows", "new_rows"]}[captured.op]
     measured = " union all ".join(f"select octet_length((%1$s)::text) as n from {rows}" for rows in transitions)
     return CAREFUL.format(
-        topic=sql.Literal(table.topic),
+        uncaptured=FAILED,
         kept=sql.Literal(captured.kept),
         measure=sql.Literal(f"select coalesce(max(n), 0) from ({measured}) m"),
         largest=sql.SQL(LARGEST),
@@ -310,7 +314,6 @@ def _careful(captured: Captured) -> sql.Composed:
         key=sql.Literal(list(table.key)),
         as_compiled=sql.Literal(key_text(table, "").as_string()),
         quickly=sql.Literal(_quickly(captured).as_string()),
-        op=sql.Literal(captured.op),
     )
 
 
