@@ -292,11 +292,11 @@ table public.active_game_sessions_v2 options: fillfactor=70
     CREATE INDEX active_game_sessions_v2_purchase ON public.active_game_sessions_v2 USING btree (purchase_id, id)
     CREATE UNIQUE INDEX active_game_sessions_v2_live ON public.active_game_sessions_v2 USING btree (purchase_id) WHERE (status = ANY (ARRAY['ready'::text, 'active'::text, 'paused'::text]))
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_delete()
-        -- hearken 7ae6f97ea0846ffa
+        -- hearken 45cf24ce85cd75e8
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_insert()
-        -- hearken c2c72c47b63e7014
+        -- hearken 9cb8e30e67b7ac22
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_update()
-        -- hearken 6cb4f66f14375132
+        -- hearken 49503e5cc3fd4618
     CREATE TRIGGER sessions_keep_time BEFORE UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = ANY (ARRAY['active'::text, 'paused'::text])) OR (new.ended_at IS NULL)))) EXECUTE FUNCTION sessions_keep_time()
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((new.status <> 'ready'::text)) EXECUTE FUNCTION sessions_refuse('session', 'status', 'A session begins as ready.')
@@ -339,7 +339,7 @@ table public.bookings
     constraint bookings_pkey PRIMARY KEY (id)
     constraint bookings_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE SET NULL
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.bookings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_69292528ccd3_insert()
-        -- hearken 7a5412d8d5bb3b98
+        -- hearken 505630da9f71ddfb
 
 table public.crm_customer_mapping
         -- Which customer of the CRM a profile is, and how that was found; without a customer, the last attempt.
@@ -400,11 +400,11 @@ table public.invoices
     CREATE UNIQUE INDEX invoices_purchase_once ON public.invoices USING btree (purchase_id)
     CREATE UNIQUE INDEX invoices_qr_content ON public.invoices USING btree (qr_content)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.invoices REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_delete()
-        -- hearken b9ba31a9e37291ea
+        -- hearken 1b5b37e61b74b2e2
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.invoices REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_insert()
-        -- hearken b3ac60a6f70ab112
+        -- hearken 581d0b0d58f4356e
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.invoices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_update()
-        -- hearken 0f71a578ac308a56
+        -- hearken 6e2ccdd801e16c92
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.status <> 'pending'::text)) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'An invoice begins as pending.')
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
@@ -445,9 +445,9 @@ table public.profiles
     updated_at timestamp with time zone not null default now()
     constraint profiles_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_insert()
-        -- hearken 8afd6dcd5cab5c68
+        -- hearken 989ba664661474d7
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
-        -- hearken 4a45502a28b14b8b
+        -- hearken 92cf53d860be0433
 
 view public.purchase_session_overview
         -- Purchases beside their sessions; sync_status says whether they agree.
@@ -492,9 +492,9 @@ table public.purchases
     CREATE INDEX purchases_created ON public.purchases USING btree (created_at)
     CREATE INDEX purchases_reserved ON public.purchases USING btree (scheduled_for) WHERE (session_status = 'reserved'::text)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_insert()
-        -- hearken a28c8286551a30c5
+        -- hearken 2ec34d3292b7d677
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_update()
-        -- hearken bc8bb704b4278fea
+        -- hearken 7b41bd3e3418d6ae
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.purchases FOR EACH ROW WHEN (((old.payment_status IS DISTINCT FROM new.payment_status) AND (NOT
         CASE old.payment_status
@@ -577,13 +577,13 @@ table public.spaces
     updated_at timestamp with time zone not null default now()
     constraint spaces_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.spaces REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
-        -- hearken e4f9e5cccb1f44d5
+        -- hearken 5cfba529469a1652
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.spaces REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
-        -- hearken 39a2df83aec4b152
+        -- hearken 851edeee71cc92b3
     CREATE TRIGGER hearken_truncate AFTER TRUNCATE ON public.spaces FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
-        -- hearken e70480eb838275a1
+        -- hearken 6b7837382c0421d9
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
-        -- hearken bccb652bae938d1a
+        -- hearken 2df1a01d0e02c5ad
 
 sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
@@ -701,6 +701,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -711,23 +712,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.spaces',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'spaces' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.spaces', 'delete', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from old_rows x) l) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."spaces"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.spaces', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -753,21 +758,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
         select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from old_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'spaces' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'delete', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.spaces', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -788,6 +791,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -798,23 +802,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.spaces',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'spaces' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.spaces', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from new_rows x) l) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."spaces"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.spaces', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "stripe_product_id", ''::text as "stripe_price_id") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -840,21 +848,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
         select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "capacity", ''''::text as "price_per_hour", ''''::text as "is_active", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from new_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'spaces' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'insert', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.spaces', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -875,6 +881,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -885,16 +892,29 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.spaces',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
     begin
-        insert into hearken.events (topic, op, origin, note) values ('public.spaces', 'truncate', nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end);
+        insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end);
         captured := 1;
     exception when others then
-        raise warning 'hearken: % was not captured: %', 'public.spaces', sqlerrm;
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
     end;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
@@ -914,6 +934,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_update()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -924,22 +945,30 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.spaces',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'spaces' and tg_table_schema = 'public' then
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.spaces', 'update', r.k, o.image, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from old_rows x) l) o cross join (select l.* from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from new_rows x) l) r
+        select 'public.spaces', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r
         where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
@@ -947,19 +976,12 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.spaces', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
             get diagnostics captured = row_count;
-        end if;
-    else
-        perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."spaces"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
         end if;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
@@ -986,25 +1008,22 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "capacity", ''''::text as "price_per_hour", ''''::text as "is_active", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "capacity", ''''::text as "price_per_hour", ''''::text as "is_active", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'spaces' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("o".small, true) and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'update', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.spaces', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1025,6 +1044,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_delete()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1035,23 +1055,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.invoices',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'invoices' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.invoices', 'delete', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "number", null::text as "qr_content", null::text as "status", null::text as "expires_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."invoices"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."invoices"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.invoices', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -1077,21 +1101,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
         select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "number", null::text as "qr_content", null::text as "status", null::text as "expires_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'invoices' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'delete', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.invoices', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1112,6 +1134,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_insert()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1122,23 +1145,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.invoices',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'invoices' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.invoices', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select ''::text as "id", ''::text as "purchase_id", ''::text as "number", ''::text as "qr_content", ''::text as "status", ''::text as "expires_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."invoices"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."invoices"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.invoices', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -1164,21 +1191,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
         select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status", ''''::text as "expires_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'invoices' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'insert', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.invoices', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1199,6 +1224,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_update()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1209,22 +1235,30 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.invoices',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'invoices' and tg_table_schema = 'public' then
+    if renamed and to_regclass('"public"."invoices"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.invoices', 'update', r.k, o.image, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "number", null::text as "qr_content", null::text as "status", null::text as "expires_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) o cross join (select l.* from (select ''::text as "id", ''::text as "purchase_id", ''::text as "number", ''::text as "qr_content", ''::text as "status", ''::text as "expires_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r
+        select 'public.invoices', 'update', r.k, pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o cross join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r
         where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
@@ -1232,19 +1266,12 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.invoices', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "number", null::text as "qr_content", null::text as "status", null::text as "expires_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''::text as "id", ''::text as "purchase_id", ''::text as "number", ''::text as "qr_content", ''::text as "status", ''::text as "expires_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
             get diagnostics captured = row_count;
-        end if;
-    else
-        perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."invoices"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
         end if;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
@@ -1272,24 +1299,21 @@ begin
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
                coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "number", null::text as "qr_content", null::text as "status", null::text as "expires_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status", ''''::text as "expires_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row(x.*)::record as watched, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'invoices' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("o".small, true) and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'update', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.invoices', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1310,6 +1334,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_insert()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.profiles';
@@ -1320,23 +1345,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.profiles',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'profiles' and tg_table_schema = 'public' then
+    if renamed and to_regclass('"public"."profiles"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
         insert into hearken.events (topic, op, key, new, origin, note)
         select 'public.profiles', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select ''::text as "id", ''::text as "name", ''::text as "email", ''::text as "phone_number", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, row("last_login_at")::record as watched, true as small
-            from new_rows x) l) r where ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        from (select b.* from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
-    else
-        perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."profiles"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -1362,21 +1391,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
         select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "email", ''''::text as "phone_number", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("last_login_at")::record as watched, true as small
-            from new_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'profiles' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'insert', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.profiles', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1397,6 +1424,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_update()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.profiles';
@@ -1407,22 +1435,30 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.profiles',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'profiles' and tg_table_schema = 'public' then
+    if renamed and to_regclass('"public"."profiles"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.profiles', 'update', r.k, o.image, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "email", null::text as "phone_number", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, row("last_login_at")::record as watched, true as small
-            from old_rows x) l) o cross join (select l.* from (select ''::text as "id", ''::text as "name", ''::text as "email", ''::text as "phone_number", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, row("last_login_at")::record as watched, true as small
-            from new_rows x) l) r
+        select 'public.profiles', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r
         where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
@@ -1430,19 +1466,12 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.profiles', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "email", null::text as "phone_number", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, row("last_login_at")::record as watched, true as small
-            from old_rows x) l) o full join (select l.* from (select ''::text as "id", ''::text as "name", ''::text as "email", ''::text as "phone_number", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, row("last_login_at")::record as watched, true as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
             get diagnostics captured = row_count;
-        end if;
-    else
-        perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."profiles"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
         end if;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
@@ -1469,25 +1498,22 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "name", null::text as "email", null::text as "phone_number", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("last_login_at")::record as watched, true as small
-            from old_rows x) l) o full join (select l.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "email", ''''::text as "phone_number", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("last_login_at")::record as watched, true as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'profiles' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("o".small, true) and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'update', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.profiles', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1508,6 +1534,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_69292528ccd3_insert()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'bookings' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.bookings';
@@ -1518,23 +1545,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.bookings',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'bookings' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.bookings', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select ''::text as "id", ''::text as "profile_id", ''::text as "starts_at", ''::text as "created_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row()::record as watched, true as small
-            from new_rows x) l) r where ((hearken.fits('"public"."bookings"', '6de6971d53cfa3a68dee07ff2f4c60d3') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."bookings"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."bookings"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.bookings', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."bookings"', '6de6971d53cfa3a68dee07ff2f4c60d3') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -1560,21 +1591,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
         select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select ''''::text as "id", ''''::text as "profile_id", ''''::text as "starts_at", ''''::text as "created_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row()::record as watched, true as small
-            from new_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select ''''::text as "id") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'bookings' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."bookings"'', ''6de6971d53cfa3a68dee07ff2f4c60d3'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."bookings"'', ''6de6971d53cfa3a68dee07ff2f4c60d3'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'insert', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.bookings', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1595,6 +1624,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_delete()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1605,23 +1635,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.active_game_sessions_v2',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'active_game_sessions_v2' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.active_game_sessions_v2', 'delete', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."active_game_sessions_v2"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.active_game_sessions_v2', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -1647,21 +1681,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
         select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'active_game_sessions_v2' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'delete', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.active_game_sessions_v2', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1682,6 +1714,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_insert()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1692,23 +1725,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.active_game_sessions_v2',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'active_game_sessions_v2' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.active_game_sessions_v2', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."active_game_sessions_v2"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.active_game_sessions_v2', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -1734,21 +1771,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
         select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "status", ''''::text as "minutes_total", ''''::text as "minutes_used", ''''::text as "minutes_remaining", ''''::text as "created_at", ''''::text as "started_at", ''''::text as "last_countdown_at", ''''::text as "paused_at", ''''::text as "ended_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select ''''::text as "id", ''''::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'active_game_sessions_v2' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'insert', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.active_game_sessions_v2', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1769,6 +1804,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_update()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1779,22 +1815,30 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.active_game_sessions_v2',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'active_game_sessions_v2' and tg_table_schema = 'public' then
+    if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.active_game_sessions_v2', 'update', r.k, o.image, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) o cross join (select l.* from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r
+        select 'public.active_game_sessions_v2', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r
         where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
@@ -1802,19 +1846,12 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.active_game_sessions_v2', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
             get diagnostics captured = row_count;
-        end if;
-    else
-        perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."active_game_sessions_v2"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
         end if;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
@@ -1841,25 +1878,22 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "status", ''''::text as "minutes_total", ''''::text as "minutes_used", ''''::text as "minutes_remaining", ''''::text as "created_at", ''''::text as "started_at", ''''::text as "last_countdown_at", ''''::text as "paused_at", ''''::text as "ended_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("status")::record as watched, coalesce(pg_column_size("status"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "status", ''''::text as "minutes_total", ''''::text as "minutes_used", ''''::text as "minutes_remaining", ''''::text as "created_at", ''''::text as "started_at", ''''::text as "last_countdown_at", ''''::text as "paused_at", ''''::text as "ended_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'active_game_sessions_v2' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("o".small, true) and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'update', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.active_game_sessions_v2', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1880,6 +1914,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_insert()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.purchases';
@@ -1890,23 +1925,27 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.purchases',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'purchases' and tg_table_schema = 'public' then
-        insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.purchases', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from new_rows x) l) r where ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
-        get diagnostics captured = row_count;
-    else
+    if renamed and to_regclass('"public"."purchases"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
         perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."purchases"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
-        end if;
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.purchases', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "package_name", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
         perform set_config('hearken.careful', '', true);
@@ -1932,21 +1971,19 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
         select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
-        from (select l.* from (select ''''::text as "id", ''''::text as "user_id", ''''::text as "package_name", ''''::text as "minutes", ''''::text as "amount_cents", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status", ''''::text as "scheduled_for", ''''::text as "paid_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from new_rows x) l) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+        from (select b.* from (select ''''::text as "id", ''''::text as "package_name", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'purchases' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'insert', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.purchases', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then
@@ -1967,6 +2004,7 @@ CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_update()
 AS $function$
 #variable_conflict use_column
 declare
+    renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.purchases';
@@ -1977,22 +2015,30 @@ declare
     image text := '';
     left_out text[];
 begin
-    if has_schema_privilege(to_regnamespace('hearken'), 'usage') is not true then
-        raise warning 'hearken: % was not captured: schema hearken is not there, or % may not use it', 'public.purchases',
-            current_user;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
         return null;
     end if;
-    if tg_table_name = 'purchases' and tg_table_schema = 'public' then
+    if renamed and to_regclass('"public"."purchases"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.purchases', 'update', r.k, o.image, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
-        from (select l.* from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from old_rows x) l) o cross join (select l.* from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from new_rows x) l) r
+        select 'public.purchases', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r
         where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
@@ -2000,19 +2046,12 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.purchases', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
-        from (select l.* from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
-            select "id"::text collate "C" as k, pg_catalog.row_to_json("x".*) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
             get diagnostics captured = row_count;
-        end if;
-    else
-        perform set_config('hearken.careful', 'on', true);
-        if to_regclass('"public"."purchases"') is not null then
-            topic := tg_table_schema || '.' || tg_table_name;
         end if;
     end if;
     if current_setting('hearken.careful', true) = 'on' then
@@ -2039,25 +2078,22 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
-        from (select l.* from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from old_rows x) l) o full join (select l.* from (select ''''::text as "id", ''''::text as "user_id", ''''::text as "package_name", ''''::text as "minutes", ''''::text as "amount_cents", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status", ''''::text as "scheduled_for", ''''::text as "paid_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
-            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, row("payment_status", "scheduled_for")::record as watched, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small
-            from new_rows x) l) r on o.k = r.k
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "user_id", ''''::text as "package_name", ''''::text as "minutes", ''''::text as "amount_cents", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status", ''''::text as "scheduled_for", ''''::text as "paid_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when tg_table_name = 'purchases' and tg_table_schema = 'public'
-                                then '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("o".small, true) and coalesce("r".small, true))' else 'false' end);
+                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
             begin
-                insert into hearken.uncaptured (topic, op, error) values (topic, 'update', sqlerrm);
-            exception when others then
-                null;
-            end;
-            raise warning 'hearken: % was not captured: %', 'public.purchases', sqlerrm;
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
         end;
     end if;
     if captured > 0 then

@@ -141,7 +141,8 @@ CHANGES = st.lists(
         [
             "alter table rooms add column if not exists c{n} text default 'x'",
             "alter table rooms drop column if exists c{n}",
-            "alter table rooms drop column if exists c{n}x{i}; alter table rooms rename column name to c{n}x{i}; alter table rooms add column name text",
+            "alter table rooms drop column if exists c{n}x{i};"
+            " alter table rooms rename column name to c{n}x{i}; alter table rooms add column name text",
             "alter table rooms alter column price type text using price::text",
             "alter table rooms alter column price type numeric using null",
             "update rooms set name = '{i}'",

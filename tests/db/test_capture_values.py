@@ -114,7 +114,7 @@ async def rooms(database_url: str) -> AsyncIterator[tuple[Watched, str]]:
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 async def test_a_log_that_takes_nothing_lets_the_write_pass(rooms: tuple[Watched, str], harm: str) -> None:
-    """From a session that wrote before, and whose plans are stale; and it leaves a trace, or warns where nothing can."""
+    """From a session whose plans are stale, too; and it leaves a trace, or warns where nothing can."""
     watched, owner = rooms
     warnings: list[str] = []
     watched.connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))

@@ -35,7 +35,8 @@ where n.nspname = %s and c.relname = %s
 # What a column is made of, through domains, arrays and composites: `own` when a type that somebody has made, with casts
 # of its owner's, is among it.
 COLUMNS: LiteralString = """
-select a.attname as name, base.typname as type, tn.nspname || '.' || t.typname as declared, base.typtype = 'e' as is_enum,
+select a.attname as name, base.typname as type, tn.nspname || '.' || t.typname as declared,
+       base.typtype = 'e' as is_enum,
        a.attgenerated = 'v' as virtual, coalesce(l.collisdeterministic, true) as exact, k.position as key_position,
        parts.own, base.typelem <> 0 and base.typlen = -1 as is_array
 from pg_catalog.pg_attribute a

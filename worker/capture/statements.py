@@ -126,7 +126,8 @@ ROWS = sql.SQL("""insert into hearken.events (topic, op, key, {column}, origin, 
 ONE = sql.SQL("""insert into hearken.events (topic, op, key, old, new, origin, note)
         select {topic}, 'update', r.k, {former}, {present}, {said}, {note}
         from {old} o cross join {new} r
-        where case when o.k = r.k then {differs} and {chosen} else set_config('hearken.many', 'on', true) is null end""")
+        where case when o.k = r.k then {differs} and {chosen}
+                   else set_config('hearken.many', 'on', true) is null end""")
 # Rows are paired by key, with a full join: it cannot become a nested loop, whatever the rows were when it was planned.
 MANY = sql.SQL("""insert into hearken.events (topic, op, key, old, new, origin, note{more})
         select {topic}, case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
@@ -278,7 +279,7 @@ def _list(members: Sequence[sql.Composable]) -> sql.Composed:
 def _named(captured: Captured) -> set[str]:
     """The columns that the statements name."""
     table, excluded = captured.table, captured.excluded
-    if captured.op == "update" and captured.watched is not None or not is_whole(table, excluded):
+    if (captured.op == "update" and captured.watched is not None) or not is_whole(table, excluded):
         return {c.name for c in table.columns} - excluded | set(captured.watched or ())
     return {*table.key, *(c.name for c in table.columns if not c.bounded)} - excluded
 
@@ -318,7 +319,7 @@ def _careful(captured: Captured) -> sql.Composed:
 
 
 def _template(captured: Captured) -> str:
-    """The careful statement, for `format`: topic, columns of the image, key, columns left out, what was done quickly."""
+    """The careful statement, for `format`: topic, columns of the image, key, columns left out, what was quick."""
     places = {"<topic>": "%1$L", "<image>": "%2$s", "<key>": "%3$s", "<left out>": "%4$L", "<quickly>": "%5$s"}
     row: dict[str, sql.Composable] = {
         "topic": sql.SQL("<topic>"),

@@ -62,7 +62,7 @@ def compile_triggers(table: Table, subscriptions: Iterable[Subscription]) -> lis
     wanted = list(subscriptions)
     _check_columns(table, wanted)
     excluded = hidden_columns(table, wanted)
-    watched = _watched(table, wanted, excluded)
+    watched = _watched(table, wanted)
     ops = [op for op in TRANSITIONS if any(op in s.ops for s in wanted)]
     return [_compile(Captured(table, op, watched, excluded)) for op in ops]
 
@@ -97,7 +97,7 @@ def _virtual(table: Table) -> set[str]:
     return {column.name for column in table.columns if column.virtual}
 
 
-def _watched(table: Table, wanted: list[Subscription], excluded: set[str]) -> list[str] | None:
+def _watched(table: Table, wanted: list[Subscription]) -> list[str] | None:
     """The columns whose change makes an event of an update; None for any, even one that does not enter the log."""
     updates = [s for s in wanted if "update" in s.ops]
     if any(s.watch is None and not s.exclude for s in updates):

@@ -78,7 +78,8 @@ select count(*) filter (where op <> 'truncate' and new is null) as deleted,
        count(*) filter (where op <> 'truncate' and new is not null) as archived,
        coalesce(bool_or(op = 'truncate'), false) as truncated
 from newest
-where new is null or (%(active)s::text is not null and coalesce(hearken.field(new, %(active)s::text), 'false') = 'false')
+where new is null
+   or (%(active)s::text is not null and coalesce(hearken.field(new, %(active)s::text), 'false') = 'false')
 """
 )
 # When two shards see too much at once, what the first has seen stands.

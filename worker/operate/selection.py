@@ -33,7 +33,7 @@ PICKED: LiteralString = (
 # As `log.WANTED`, for several handlers at once and of the event that will be appended: a handler chosen by name gets it
 # whatever was its origin, and whom the old one was for does not matter.
 HEARD: LiteralString = """array(
-    select w.handler from json_to_recordset(%(wishes)s) 
+    select w.handler from json_to_recordset(%(wishes)s)
         w (handler text, topics text[], ops text[], watch text[], excludes bool)
     where e.topic = any(w.topics) and (%(named)s or e.origin is distinct from w.handler)
       and (e.op = 'snapshot' or e.op = any(w.ops))
