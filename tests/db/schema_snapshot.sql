@@ -296,7 +296,7 @@ table public.active_game_sessions_v2 options: fillfactor=70
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_insert()
         -- hearken 9cb8e30e67b7ac22
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_update()
-        -- hearken 49503e5cc3fd4618
+        -- hearken 851607dda3b353ae
     CREATE TRIGGER sessions_keep_time BEFORE UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = ANY (ARRAY['active'::text, 'paused'::text])) OR (new.ended_at IS NULL)))) EXECUTE FUNCTION sessions_keep_time()
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((new.status <> 'ready'::text)) EXECUTE FUNCTION sessions_refuse('session', 'status', 'A session begins as ready.')
@@ -404,7 +404,7 @@ table public.invoices
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.invoices REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_insert()
         -- hearken 581d0b0d58f4356e
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.invoices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_update()
-        -- hearken 6e2ccdd801e16c92
+        -- hearken 8018f33bc09e9f43
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.status <> 'pending'::text)) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'An invoice begins as pending.')
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
@@ -447,7 +447,7 @@ table public.profiles
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_insert()
         -- hearken 989ba664661474d7
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
-        -- hearken 92cf53d860be0433
+        -- hearken 854e20aec0554ec9
 
 view public.purchase_session_overview
         -- Purchases beside their sessions; sync_status says whether they agree.
@@ -494,7 +494,7 @@ table public.purchases
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_insert()
         -- hearken 2ec34d3292b7d677
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_update()
-        -- hearken 7b41bd3e3418d6ae
+        -- hearken e254bcc5cef16bf2
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.purchases FOR EACH ROW WHEN (((old.payment_status IS DISTINCT FROM new.payment_status) AND (NOT
         CASE old.payment_status
@@ -583,7 +583,7 @@ table public.spaces
     CREATE TRIGGER hearken_truncate AFTER TRUNCATE ON public.spaces FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
         -- hearken 6b7837382c0421d9
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
-        -- hearken 2df1a01d0e02c5ad
+        -- hearken 40d5a766ee65a965
 
 sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
@@ -969,7 +969,8 @@ begin
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r
-        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
         if current_setting('hearken.many', true) = 'on' then
@@ -1259,7 +1260,8 @@ begin
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o cross join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r
-        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
         if current_setting('hearken.many', true) = 'on' then
@@ -1459,7 +1461,8 @@ begin
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r
-        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
         if current_setting('hearken.many', true) = 'on' then
@@ -1839,7 +1842,8 @@ begin
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r
-        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
         if current_setting('hearken.many', true) = 'on' then
@@ -2039,7 +2043,8 @@ begin
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r
-        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null) else set_config('hearken.many', 'on', true) is null end;
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
             get diagnostics captured = row_count;
         end if;
         if current_setting('hearken.many', true) = 'on' then
@@ -2226,6 +2231,17 @@ CREATE OR REPLACE FUNCTION hearken.passed(its_tx xid8, its_id bigint, done pg_sn
  IMMUTABLE PARALLEL SAFE
 RETURN (pg_visible_in_snapshot(its_tx, done) OR ((target IS NOT NULL) AND (its_id <= last_id) AND pg_visible_in_snapshot(its_tx, target)))
 
+CREATE OR REPLACE FUNCTION hearken.shape(relation oid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    select md5(string_agg(format('%s %s.%s', a.attname, n.nspname, t.typname), ',' order by a.attnum))
+    from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+$function$
+
 CREATE OR REPLACE FUNCTION hearken.shard_of(its_slot bigint, its_shards integer)
  RETURNS bigint
  LANGUAGE sql
@@ -2237,17 +2253,6 @@ CREATE OR REPLACE FUNCTION hearken.slot_of(its_key text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN hashtextextended(COALESCE(its_key, ''::text), (0)::bigint)
-
-CREATE OR REPLACE FUNCTION hearken.shape(relation oid)
- RETURNS text
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-    select md5(string_agg(format('%s %s.%s', a.attname, n.nspname, t.typname), ',' order by a.attnum))
-    from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
-    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
-$function$
 
 CREATE OR REPLACE FUNCTION hearken.sound(document json)
  RETURNS json
