@@ -15,7 +15,10 @@ LONGEST = 300
 
 def print_json(value: Any) -> None:
     """One JSON document on one line; times are ISO 8601."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    # Half of a surrogate pair, which JSON may have and UTF-8 may not, can only be shown escaped.
+    odd = any("\ud800" <= character <= "\udfff" for character in text)
+    click.echo(json.dumps(value, default=_plain) if odd else text)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False) -> None:

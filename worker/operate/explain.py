@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from worker.capture.catalog import read_table
-from worker.change import former, parse
+from worker.change import former, readable
 from worker.declare.handler import Handler
 from worker.errors import WatchError
 from worker.log.reader import WANTED, wishes
@@ -143,9 +143,9 @@ async def _rows(
 
 
 def _change(event: Mapping[str, Any]) -> TimelineEntry:
-    old, new = parse(former(event["op"], event["old"], event["new"])), parse(event["new"])
+    old, new = readable(former(event["op"], event["old"], event["new"])), readable(event["new"])
     facts = {"op": event["op"], "key": event["key"], "changed": changed_columns(event["op"], old, new)}
-    note = parse(event["note"])
+    note = readable(event["note"])
     if event["replay_of"] is not None:
         said = note.get("replay") if isinstance(note, dict) else None
         facts = {"op": event["op"], "key": event["key"], "replay_of": event["replay_of"], "replay": said}

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import scalar_row
 
 from worker.capture.catalog import read_table
-from worker.change import parse
+from worker.change import readable
 from worker.declare.handler import Handler
 
 # As JSON, as the log has it: a date that Python cannot hold is no obstacle to a person who looks.
@@ -26,4 +26,4 @@ async def read_row_now(
     async with connection.cursor(row_factory=scalar_row) as cursor:
         found = await (await cursor.execute(query, table.split_key(key))).fetchone()
     hidden = {column for handler in handlers for column in handler.subscription.exclude}
-    return None if found is None else {name: value for name, value in parse(found).items() if name not in hidden}
+    return None if found is None else {name: value for name, value in readable(found).items() if name not in hidden}
