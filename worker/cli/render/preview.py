@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from worker.commands.failures import NEGATIVE
-from worker.commands.output import fields, print_json
+from worker.commands.output import fields, print_json, printable
 from worker.commands.session import serving
 from worker.declare.registry import Registry
 from worker.operate.preview import UNKNOWN, Preview, check_previewable, preview
@@ -39,7 +39,8 @@ def _show(found: Preview, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
         return
-    reason = f": {found.reason}" if found.reason else ""
-    click.echo(f"{found.topic} {found.key or '-'}  {found.action}  ({found.handler}, event {found.event_id}){reason}")
+    reason = f": {printable(found.reason)}" if found.reason else ""
+    key = printable(found.key or "-")
+    click.echo(f"{found.topic} {key}  {found.action}  ({found.handler}, event {found.event_id}){reason}")
     for effect in found.effects:
         click.echo(f"  {effect.step} {effect.object or '(new)'}: {fields(effect.changed)}")
