@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +17,7 @@ Identity = tuple[str, str | None]
 LONGEST_INTEGER = 4_300
 """Digits that Python makes an int of: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits"""
 # A string, or what gives JSON its shape.
-_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
+TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]')
 
 
 def parse(document: str | None) -> Any:
@@ -39,7 +38,7 @@ def _member_by_member(document: str) -> Any:
     """What is an object by its members, each for itself; anything else whole, as text if need be."""
     if document.lstrip()[:1] != "{":
         return _readable(document)
-    return {json.loads(name): _readable(value) for name, value in _members(document)}
+    return {json.loads(name): _readable(value) for name, value in members(document).items()}
 
 
 def _readable(document: str) -> Any:
@@ -53,19 +52,35 @@ def _integer(digits: str) -> int | Decimal:
     return int(digits) if len(digits) < LONGEST_INTEGER else Decimal(digits)
 
 
-def _members(document: str) -> Iterator[tuple[str, str]]:
-    """Name and value of each member of an object, as JSON: without recursion, however deep it is."""
-    depth, begin, name = 0, 0, ""
-    for found in _MARKS.finditer(document):
-        mark = found[0]
-        if depth == 1 and mark == ":":
-            name, begin = document[begin : found.start()].strip(), found.end()
-        elif depth == 1 and mark in ",}" and name:
-            yield name, document[begin : found.start()].strip()
-            name, begin = "", found.end()
-        depth += (mark in "{[") - (mark in "}]")
-        if depth == 1 and mark == "{" and not name:
-            begin = found.end()
+def former(op: str, old: str | None, new: str | None) -> str | None:
+    """`old` without the columns that are the same in `new`, both JSON as it stands in the log.
+
+    For an update the log holds whole rows. They are compared as they are written, so that whatever JSON Postgres takes
+    can be compared, and 1 is not true.
+    """
+    if op != "update" or old is None or new is None:
+        return old
+    present = members(new)
+    differing = [f"{name}:{value}" for name, value in members(old).items() if present.get(name) != value]
+    return "{" + ",".join(differing) + "}"
+
+
+def members(document: str) -> dict[str, str]:
+    """Name to value of a JSON object, each as it is written: without recursion, however deep values are."""
+    found: dict[str, str] = {}
+    depth, name, begins = 0, "", 0
+    for token in TOKEN.finditer(document):
+        kind = token[0][0]
+        if depth == 1 and kind == '"' and not name:
+            name, begins = token[0], document.index(":", token.end()) + 1
+        elif depth == 1 and kind in ",}" and name:
+            found[name] = document[begins : token.start()].strip()
+            name = ""
+        if kind in "[{":
+            depth += 1
+        elif kind in "]}":
+            depth -= 1
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +94,7 @@ class Change:
     key        the row's primary key as text (a JSON array when it has several columns); None for truncate
     attempt    1 for the first delivery
     replay_of  the id of the event that this one repeats, if any
+    old_json   the former row, or a part of it, as it stands in the log; `old` is what differs
     """
 
     id: int
@@ -109,8 +125,13 @@ class Change:
     @cached_property
     def old(self) -> Row | None:
         """For an update the former values of the columns that differ, for a delete the whole row, else None."""
-        row: Row | None = parse(self.old_json)
+        row: Row | None = parse(self.former_json)
         return row
+
+    @property
+    def former_json(self) -> str | None:
+        """`old` as JSON."""
+        return former(self.op, self.old_json, self.new_json)
 
     @cached_property
     def due(self) -> datetime | None:

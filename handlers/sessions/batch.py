@@ -31,7 +31,7 @@ def records(changes: Sequence[Change]) -> str:
 def _record(change: Change) -> str:
     return (
         f'{{"id":{change.replay_of or change.id},"at":"{change.at.isoformat()}","op":"{change.op}","key":{change.key},'
-        f'"old":{change.old_json or "null"},"new":{change.new_json or "null"},"note":{change.note_json or "null"}}}'
+        f'"old":{change.former_json or "null"},"new":{change.new_json or "null"},"note":{change.note_json or "null"}}}'
     )
 
 

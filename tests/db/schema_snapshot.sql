@@ -133,7 +133,7 @@ partitioned table hearken.events partitioned: RANGE (at) replica identity: full
     op text collate "C" not null
     key text collate "C"
     old json
-        -- update: former values of the columns that differ; delete: the whole row.
+        -- update: the former row, or those columns of it that differ; delete: the whole row.
     new json
     origin text
         -- The handler that caused the change (setting hearken.origin); it gets no event for it.
@@ -142,7 +142,8 @@ partitioned table hearken.events partitioned: RANGE (at) replica identity: full
     replay_of bigint
     target text[]
         -- The handlers a replay is for; null for all.
-    constraint events_op_check CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text, 'snapshot'::text, 'tick'::text, 'request'::text])))
+    left_out text[]
+        -- Columns whose values could not be written: too large, or their JSON cannot be built.
     CREATE INDEX events_topic_id ON ONLY hearken.events USING btree (topic, id)
     CREATE INDEX events_topic_tx ON ONLY hearken.events USING btree (topic, tx)
 
@@ -159,7 +160,7 @@ table hearken.events_default parent: hearken.events bound: DEFAULT replica ident
     note jsonb
     replay_of bigint
     target text[]
-    constraint events_op_check CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text, 'snapshot'::text, 'tick'::text, 'request'::text])))
+    left_out text[]
     CREATE INDEX events_default_topic_id_idx ON hearken.events_default USING btree (topic, id)
     CREATE INDEX events_default_topic_tx_idx ON hearken.events_default USING btree (topic, tx)
 
@@ -306,6 +307,15 @@ table hearken.timelines
         -- When a person said that outside systems agree again (hearken failover --confirm).
     constraint timelines_pkey PRIMARY KEY (cluster, timeline)
 
+table hearken.uncaptured
+        -- Changes that are missing from the log, and why: backfill the table of the topic.
+    at timestamp with time zone not null default clock_timestamp()
+    tx xid8 not null default pg_current_xact_id()
+    topic text not null
+    op text not null
+    error text not null
+    constraint uncaptured_pkey PRIMARY KEY (at, tx)
+
 table public.active_game_sessions_v2 options: fillfactor=70
         -- Playing time, counted down by the minute; at most one live session per purchase.
     id bigint not null generated as identity
@@ -327,11 +337,11 @@ table public.active_game_sessions_v2 options: fillfactor=70
     CREATE INDEX active_game_sessions_v2_purchase ON public.active_game_sessions_v2 USING btree (purchase_id, id)
     CREATE UNIQUE INDEX active_game_sessions_v2_live ON public.active_game_sessions_v2 USING btree (purchase_id) WHERE (status = ANY (ARRAY['ready'::text, 'active'::text, 'paused'::text]))
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_delete()
-        -- hearken 18169c6cfebde089
+        -- hearken 45cf24ce85cd75e8
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_insert()
-        -- hearken aecb601316f583cb
+        -- hearken 9cb8e30e67b7ac22
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_update()
-        -- hearken 4abbdd845a11807c
+        -- hearken 851607dda3b353ae
     CREATE TRIGGER sessions_keep_time BEFORE UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = ANY (ARRAY['active'::text, 'paused'::text])) OR (new.ended_at IS NULL)))) EXECUTE FUNCTION sessions_keep_time()
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((new.status <> 'ready'::text)) EXECUTE FUNCTION sessions_refuse('session', 'status', 'A session begins as ready.')
@@ -374,7 +384,7 @@ table public.bookings
     constraint bookings_pkey PRIMARY KEY (id)
     constraint bookings_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE SET NULL
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.bookings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_69292528ccd3_insert()
-        -- hearken 52cc78d7a35aea8f
+        -- hearken 505630da9f71ddfb
 
 table public.crm_customer_mapping
         -- Which customer of the CRM a profile is, and how that was found; without a customer, the last attempt.
@@ -435,11 +445,11 @@ table public.invoices
     CREATE UNIQUE INDEX invoices_purchase_once ON public.invoices USING btree (purchase_id)
     CREATE UNIQUE INDEX invoices_qr_content ON public.invoices USING btree (qr_content)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.invoices REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_delete()
-        -- hearken 9718c5f68911c7f5
+        -- hearken 1b5b37e61b74b2e2
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.invoices REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_insert()
-        -- hearken 06f04225144abc48
+        -- hearken 581d0b0d58f4356e
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.invoices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_update()
-        -- hearken 7b76707709c5cf36
+        -- hearken 8018f33bc09e9f43
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.status <> 'pending'::text)) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'An invoice begins as pending.')
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
@@ -480,9 +490,9 @@ table public.profiles
     updated_at timestamp with time zone not null default now()
     constraint profiles_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_insert()
-        -- hearken 9e677596d8dd5abd
+        -- hearken 989ba664661474d7
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
-        -- hearken 8aa84fec1bf52680
+        -- hearken 854e20aec0554ec9
 
 view public.purchase_session_overview
         -- Purchases beside their sessions; sync_status says whether they agree.
@@ -527,9 +537,9 @@ table public.purchases
     CREATE INDEX purchases_created ON public.purchases USING btree (created_at)
     CREATE INDEX purchases_reserved ON public.purchases USING btree (scheduled_for) WHERE (session_status = 'reserved'::text)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_insert()
-        -- hearken 2671762add13f341
+        -- hearken 2ec34d3292b7d677
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_update()
-        -- hearken 175df36cb4bb3c03
+        -- hearken e254bcc5cef16bf2
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.purchases FOR EACH ROW WHEN (((old.payment_status IS DISTINCT FROM new.payment_status) AND (NOT
         CASE old.payment_status
@@ -612,13 +622,13 @@ table public.spaces
     updated_at timestamp with time zone not null default now()
     constraint spaces_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.spaces REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
-        -- hearken b7c8007e75c1e5fd
+        -- hearken 5cfba529469a1652
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.spaces REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
-        -- hearken 8a6783294975047b
+        -- hearken 851edeee71cc92b3
     CREATE TRIGGER hearken_truncate AFTER TRUNCATE ON public.spaces FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
-        -- hearken ea5f6ec732cc8830
+        -- hearken 6b7837382c0421d9
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
-        -- hearken db34d69973e2617b
+        -- hearken 40d5a766ee65a965
 
 sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
@@ -734,20 +744,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.spaces';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "old", origin, note)
-    select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.spaces', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
     end if;
     return null;
 end $function$
@@ -758,20 +834,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.spaces';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "new", origin, note)
-    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.spaces', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "stripe_product_id", ''::text as "stripe_price_id") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
     end if;
     return null;
 end $function$
@@ -782,19 +924,49 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.spaces';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', origin, note);
-    captured := 1;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    begin
+        insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end);
+        captured := 1;
+    exception when others then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+    end;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
     end if;
     return null;
 end $function$
@@ -804,32 +976,108 @@ CREATE OR REPLACE FUNCTION hearken.capture_30ccd8d8f1a6_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_nestloop TO 'off'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.spaces';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    with appended as (
-        insert into hearken.events (topic, op, key, old, new, origin, note)
-        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
-               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."name" is distinct from r."name" then '"name":' || coalesce(to_json(o."name")::text, 'null') end, case when o."description" is distinct from r."description" then '"description":' || coalesce(to_json(o."description")::text, 'null') end, case when o."capacity" is distinct from r."capacity" then '"capacity":' || coalesce(to_json(o."capacity")::text, 'null') end, case when o."price_per_hour" is distinct from r."price_per_hour" then '"price_per_hour":' || coalesce(to_json(o."price_per_hour")::text, 'null') end, case when o."is_active" is distinct from r."is_active" then '"is_active":' || coalesce(to_json(o."is_active")::text, 'null') end, case when o."stripe_product_id" is distinct from r."stripe_product_id" then '"stripe_product_id":' || coalesce(to_json(o."stripe_product_id")::text, 'null') end, case when o."stripe_price_id" is distinct from r."stripe_price_id" then '"stripe_price_id":' || coalesce(to_json(o."stripe_price_id")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
-        from new_rows r left join old_rows o on r."id" = o."id"
-        where o."id" is null or o."name" is distinct from r."name" or o."description" is distinct from r."description" or o."capacity" is distinct from r."capacity" or o."price_per_hour" is distinct from r."price_per_hour" or o."is_active" is distinct from r."is_active" or o."stripe_product_id" is distinct from r."stripe_product_id" or o."stripe_price_id" is distinct from r."stripe_price_id"
-        returning op)
-    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
-    if rekeyed then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
-        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."spaces"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        if exists (select from new_rows offset 1) then
+            perform set_config('hearken.many', 'on', true);
+        else
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.spaces', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
+            get diagnostics captured = row_count;
+        end if;
+        if current_setting('hearken.many', true) = 'on' then
+            perform set_config('hearken.many', '', true);
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.spaces', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+            get diagnostics captured = row_count;
+        end if;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows union all select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
+        select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "capacity", ''''::text as "price_per_hour", ''''::text as "is_active", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
     end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     else pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
     end if;
     return null;
 end $function$
@@ -840,20 +1088,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_delete()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.invoices';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "old", origin, note)
-    select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."invoices"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.invoices', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     else pg_notify('hearken_380648f54b4df0d6', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
     end if;
     return null;
 end $function$
@@ -864,20 +1178,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_insert()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.invoices';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "new", origin, note)
-    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."invoices"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.invoices', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     else pg_notify('hearken_380648f54b4df0d6', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
     end if;
     return null;
 end $function$
@@ -887,32 +1267,108 @@ CREATE OR REPLACE FUNCTION hearken.capture_380648f54b4d_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_nestloop TO 'off'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.invoices';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    with appended as (
-        insert into hearken.events (topic, op, key, old, new, origin, note)
-        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
-               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."purchase_id" is distinct from r."purchase_id" then '"purchase_id":' || coalesce(to_json(o."purchase_id")::text, 'null') end, case when o."number" is distinct from r."number" then '"number":' || coalesce(to_json(o."number")::text, 'null') end, case when o."qr_content" is distinct from r."qr_content" then '"qr_content":' || coalesce(to_json(o."qr_content")::text, 'null') end, case when o."status" is distinct from r."status" then '"status":' || coalesce(to_json(o."status")::text, 'null') end, case when o."expires_at" is distinct from r."expires_at" then '"expires_at":' || coalesce(to_json(o."expires_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
-        from new_rows r left join old_rows o on r."id" = o."id"
-        where o."id" is null or o."id" is distinct from r."id" or o."purchase_id" is distinct from r."purchase_id" or o."number" is distinct from r."number" or o."qr_content" is distinct from r."qr_content" or o."status" is distinct from r."status" or o."expires_at" is distinct from r."expires_at" or o."created_at" is distinct from r."created_at" or o."updated_at" is distinct from r."updated_at"
-        returning op)
-    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
-    if rekeyed then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
-        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."invoices"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        if exists (select from new_rows offset 1) then
+            perform set_config('hearken.many', 'on', true);
+        else
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.invoices', 'update', r.k, pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o cross join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
+            get diagnostics captured = row_count;
+        end if;
+        if current_setting('hearken.many', true) = 'on' then
+            perform set_config('hearken.many', '', true);
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.invoices', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
+               coalesce(r.k, o.k), pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+            get diagnostics captured = row_count;
+        end if;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows union all select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
+        select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
+               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
     end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     else pg_notify('hearken_380648f54b4df0d6', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
     end if;
     return null;
 end $function$
@@ -923,20 +1379,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_insert()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.profiles';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "new", origin, note)
-    select topic, 'insert', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note from "new_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."profiles"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.profiles', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, '{id,last_login_at,created_at,updated_at}') loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
-                     else pg_notify('hearken_484fb0ce3df28849', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_484fb0ce3df28849', '')::text end;
     end if;
     return null;
 end $function$
@@ -946,32 +1468,108 @@ CREATE OR REPLACE FUNCTION hearken.capture_484fb0ce3df2_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_nestloop TO 'off'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.profiles';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    with appended as (
-        insert into hearken.events (topic, op, key, old, new, origin, note)
-        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
-               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."last_login_at" is distinct from r."last_login_at" then '"last_login_at":' || coalesce(to_json(o."last_login_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note
-        from new_rows r left join old_rows o on r."id" = o."id"
-        where o."id" is null or o."last_login_at" is distinct from r."last_login_at"
-        returning op)
-    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
-    if rekeyed then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select topic, 'delete', r."id"::text, (select row_to_json(kept.*) from (select r."id", r."last_login_at", r."created_at", r."updated_at") kept), origin, note
-        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."profiles"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        if exists (select from new_rows offset 1) then
+            perform set_config('hearken.many', 'on', true);
+        else
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.profiles', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
+            get diagnostics captured = row_count;
+        end if;
+        if current_setting('hearken.many', true) = 'on' then
+            perform set_config('hearken.many', '', true);
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.profiles', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+            get diagnostics captured = row_count;
+        end if;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, '{id,last_login_at,created_at,updated_at}') loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows union all select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
+        select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
     end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
-                     else pg_notify('hearken_484fb0ce3df28849', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_484fb0ce3df28849', '')::text end;
     end if;
     return null;
 end $function$
@@ -982,20 +1580,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_69292528ccd3_insert()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'bookings' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.bookings';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "new", origin, note)
-    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."bookings"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.bookings', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."bookings"', '6de6971d53cfa3a68dee07ff2f4c60d3') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select ''''::text as "id") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."bookings"'', ''6de6971d53cfa3a68dee07ff2f4c60d3'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
-                     else pg_notify('hearken_69292528ccd33ae3', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_69292528ccd33ae3', '')::text end;
     end if;
     return null;
 end $function$
@@ -1006,20 +1670,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_delete()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.active_game_sessions_v2';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "old", origin, note)
-    select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note from "old_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, old, origin, note)
+        select 'public.active_game_sessions_v2', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     else pg_notify('hearken_86e00de72afa6e66', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
     end if;
     return null;
 end $function$
@@ -1030,20 +1760,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_insert()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.active_game_sessions_v2';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "new", origin, note)
-    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.active_game_sessions_v2', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select ''''::text as "id", ''''::text as "status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     else pg_notify('hearken_86e00de72afa6e66', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
     end if;
     return null;
 end $function$
@@ -1053,32 +1849,108 @@ CREATE OR REPLACE FUNCTION hearken.capture_86e00de72afa_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_nestloop TO 'off'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.active_game_sessions_v2';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    with appended as (
-        insert into hearken.events (topic, op, key, old, new, origin, note)
-        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
-               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."purchase_id" is distinct from r."purchase_id" then '"purchase_id":' || coalesce(to_json(o."purchase_id")::text, 'null') end, case when o."status" is distinct from r."status" then '"status":' || coalesce(to_json(o."status")::text, 'null') end, case when o."minutes_total" is distinct from r."minutes_total" then '"minutes_total":' || coalesce(to_json(o."minutes_total")::text, 'null') end, case when o."minutes_used" is distinct from r."minutes_used" then '"minutes_used":' || coalesce(to_json(o."minutes_used")::text, 'null') end, case when o."minutes_remaining" is distinct from r."minutes_remaining" then '"minutes_remaining":' || coalesce(to_json(o."minutes_remaining")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."started_at" is distinct from r."started_at" then '"started_at":' || coalesce(to_json(o."started_at")::text, 'null') end, case when o."last_countdown_at" is distinct from r."last_countdown_at" then '"last_countdown_at":' || coalesce(to_json(o."last_countdown_at")::text, 'null') end, case when o."paused_at" is distinct from r."paused_at" then '"paused_at":' || coalesce(to_json(o."paused_at")::text, 'null') end, case when o."ended_at" is distinct from r."ended_at" then '"ended_at":' || coalesce(to_json(o."ended_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
-        from new_rows r left join old_rows o on r."id" = o."id"
-        where o."id" is null or o."status" is distinct from r."status"
-        returning op)
-    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
-    if rekeyed then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
-        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        if exists (select from new_rows offset 1) then
+            perform set_config('hearken.many', 'on', true);
+        else
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.active_game_sessions_v2', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
+            get diagnostics captured = row_count;
+        end if;
+        if current_setting('hearken.many', true) = 'on' then
+            perform set_config('hearken.many', '', true);
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.active_game_sessions_v2', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+            get diagnostics captured = row_count;
+        end if;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows union all select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
+        select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "status", ''''::text as "minutes_total", ''''::text as "minutes_used", ''''::text as "minutes_remaining", ''''::text as "created_at", ''''::text as "started_at", ''''::text as "last_countdown_at", ''''::text as "paused_at", ''''::text as "ended_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
     end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     else pg_notify('hearken_86e00de72afa6e66', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
     end if;
     return null;
 end $function$
@@ -1089,20 +1961,86 @@ CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_insert()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.purchases';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    insert into hearken.events (topic, op, key, "new", origin, note)
-    select topic, 'insert', r."id"::text, row_to_json(r.*), origin, note from "new_rows" r;
-    get diagnostics captured = row_count;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."purchases"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        insert into hearken.events (topic, op, key, new, origin, note)
+        select 'public.purchases', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.* from (select ''::text as "id", ''::text as "package_name", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+        get diagnostics captured = row_count;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        from (select b.* from (select ''''::text as "id", ''''::text as "package_name", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
+    end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
-                     else pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
     end if;
     return null;
 end $function$
@@ -1112,32 +2050,108 @@ CREATE OR REPLACE FUNCTION hearken.capture_abde1b82e9df_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_nestloop TO 'off'
 AS $function$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-    topic text := tg_table_schema || '.' || tg_table_name;  -- as it is called now: it may have been renamed
-    origin text := nullif(current_setting('hearken.origin', true), '');
-    note jsonb := case when current_setting('hearken.note', true) <> '' then hearken.note() end;
-    captured bigint;
-    rekeyed boolean;
+    renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
+    captured bigint := 0;
+    more bigint := 0;
+    topic text := 'public.purchases';
+    part record;
+    form text;
+    size bigint;
+    total bigint := 0;
+    image text := '';
+    left_out text[];
 begin
-    with appended as (
-        insert into hearken.events (topic, op, key, old, new, origin, note)
-        select topic, case when o."id" is null then 'insert' else 'update' end, r."id"::text,
-               case when o."id" is not null then ('{' || array_to_string(array[case when o."id" is distinct from r."id" then '"id":' || coalesce(to_json(o."id")::text, 'null') end, case when o."user_id" is distinct from r."user_id" then '"user_id":' || coalesce(to_json(o."user_id")::text, 'null') end, case when o."package_name" is distinct from r."package_name" then '"package_name":' || coalesce(to_json(o."package_name")::text, 'null') end, case when o."minutes" is distinct from r."minutes" then '"minutes":' || coalesce(to_json(o."minutes")::text, 'null') end, case when o."amount_cents" is distinct from r."amount_cents" then '"amount_cents":' || coalesce(to_json(o."amount_cents")::text, 'null') end, case when o."currency" is distinct from r."currency" then '"currency":' || coalesce(to_json(o."currency")::text, 'null') end, case when o."payment_status" is distinct from r."payment_status" then '"payment_status":' || coalesce(to_json(o."payment_status")::text, 'null') end, case when o."session_status" is distinct from r."session_status" then '"session_status":' || coalesce(to_json(o."session_status")::text, 'null') end, case when o."scheduled_for" is distinct from r."scheduled_for" then '"scheduled_for":' || coalesce(to_json(o."scheduled_for")::text, 'null') end, case when o."paid_at" is distinct from r."paid_at" then '"paid_at":' || coalesce(to_json(o."paid_at")::text, 'null') end, case when o."created_at" is distinct from r."created_at" then '"created_at":' || coalesce(to_json(o."created_at")::text, 'null') end, case when o."updated_at" is distinct from r."updated_at" then '"updated_at":' || coalesce(to_json(o."updated_at")::text, 'null') end], ',') || '}')::json end, row_to_json(r.*), origin, note
-        from new_rows r left join old_rows o on r."id" = o."id"
-        where o."id" is null or o."payment_status" is distinct from r."payment_status" or o."scheduled_for" is distinct from r."scheduled_for"
-        returning op)
-    select count(*), bool_or(op = 'insert') into captured, rekeyed from appended;
-    if rekeyed then
-        insert into hearken.events (topic, op, key, old, origin, note)
-        select topic, 'delete', r."id"::text, row_to_json(r.*), origin, note
-        from old_rows r left join new_rows o on r."id" = o."id" where o."id" is null;
+    if (has_schema_privilege(to_regnamespace('hearken'), 'usage')
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')) is not true then
+        begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), format('%s may not insert into hearken.events, or it is not there', current_user));
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, format('%s may not insert into hearken.events, or it is not there', current_user);
+        return null;
+    end if;
+    if renamed and to_regclass('"public"."purchases"') is not null then
+        topic := tg_table_schema || '.' || tg_table_name;
+    end if;
+    if renamed then
+        perform set_config('hearken.careful', 'on', true);
+    else
+        if exists (select from new_rows offset 1) then
+            perform set_config('hearken.many', 'on', true);
+        else
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.purchases', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r
+        where case when o.k = r.k then o.watched operator(pg_catalog.*<>) r.watched and ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null)
+                   else set_config('hearken.many', 'on', true) is null end;
+            get diagnostics captured = row_count;
+        end if;
+        if current_setting('hearken.many', true) = 'on' then
+            perform set_config('hearken.many', '', true);
+            insert into hearken.events (topic, op, key, old, new, origin, note)
+        select 'public.purchases', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
+            select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("o".small, true) and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
+            get diagnostics captured = row_count;
+        end if;
+    end if;
+    if current_setting('hearken.careful', true) = 'on' then
+        perform set_config('hearken.careful', '', true);
+        begin
+            for part in select * from hearken.columns(tg_relid, NULL) loop
+                foreach form in array array['to_json(%s)', 'to_json(concat(%s))', null] loop
+                    if form is null then
+                        left_out := left_out || part.name;
+                        exit;
+                    end if;
+                    form := format(form, part.expression);
+                    begin
+                        execute format('select coalesce(max(n), 0) from (select octet_length((%1$s)::text) as n from old_rows union all select octet_length((%1$s)::text) as n from new_rows) m', form, part.name) into size;
+                        if total + size < 100000000 then
+                            total := total + size;
+                            image := image || format(', %s as %I', form, part.name);
+                            exit;
+                        end if;
+                    exception when others then
+                        null;
+                    end;
+                end loop;
+            end loop;
+            execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
+        select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+        from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "user_id", ''''::text as "package_name", ''''::text as "minutes", ''''::text as "amount_cents", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status", ''''::text as "scheduled_for", ''''::text as "paid_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
+            select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
+        where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
+                           hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
+                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+            get diagnostics more = row_count;
+            captured := captured + more;
+        exception when others then
+            begin
+            insert into hearken.uncaptured (topic, op, error) values (topic, lower(tg_op), sqlerrm);
+        exception when others then
+            null;
+        end;
+        raise warning 'hearken: % was not captured: %', topic, sqlerrm;
+        end;
     end if;
     if captured > 0 then
         perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
-                     else pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+                     when pg_notification_queue_usage() < 0.5
+                      and (current_setting('max_prepared_transactions') = '0'
+                           or current_setting('hearken.two_phase', true) = 'off')
+                     then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
     end if;
     return null;
 end $function$
@@ -1165,6 +2179,21 @@ CREATE OR REPLACE FUNCTION hearken.clock()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$ select clock_timestamp() $function$
 
+CREATE OR REPLACE FUNCTION hearken.columns(relation oid, kept text[])
+ RETURNS TABLE(name text, expression text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    select a.attname::text,
+           format(case when coalesce(nullif(t.typbasetype, 0), t.oid) < 16384 then '%1$I'
+                       else 'case when %1$I is not null then concat(%1$I) end' end, a.attname)
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+      and (kept is null or a.attname = any(kept))
+    order by a.attnum
+$function$
+
 CREATE OR REPLACE FUNCTION hearken.fall_asleep(locks bigint[])
  RETURNS text[]
  LANGUAGE plpgsql
@@ -1177,6 +2206,52 @@ begin
     select array_agg(l.transactionid::text) into open from pg_locks l
     where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted;
     return coalesce(open, '{}');
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.field(document json, name text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL RESTRICTED STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    return document ->> name;
+exception when others then
+    return null;
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.fits(topic text, compiled text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    return coalesce(hearken.shape(to_regclass(topic)) = compiled
+        and has_table_privilege(to_regclass('hearken.events'), 'insert')
+        and has_sequence_privilege(to_regclass('hearken.events_id_seq'), 'usage')
+        and exists (select from pg_partitioned_table where partrelid = to_regclass('hearken.events') and partdefid <> 0),
+        false);
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.key_now(relation oid, compiled text[], as_compiled text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    names text[];
+begin
+    if (select count(*) from hearken.columns(relation, compiled)) = cardinality(compiled) then
+        return as_compiled;
+    end if;
+    select array_agg(format('%I::text', a.attname) order by k.place) into names
+    from pg_index i cross join lateral unnest(i.indkey::int2[]) with ordinality k (number, place)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+    where i.indrelid = relation and i.indisprimary and k.place <= i.indnkeyatts;
+    return case cardinality(names) when 1 then names[1]
+           else coalesce('json_build_array(' || array_to_string(names, ', ') || ')::text', 'null::text') end;
 end $function$
 
 CREATE OR REPLACE FUNCTION hearken.note()
@@ -1202,6 +2277,17 @@ CREATE OR REPLACE FUNCTION hearken.passed(its_tx xid8, its_id bigint, done pg_sn
  IMMUTABLE PARALLEL SAFE
 RETURN (pg_visible_in_snapshot(its_tx, done) OR ((target IS NOT NULL) AND (its_id <= last_id) AND pg_visible_in_snapshot(its_tx, target)))
 
+CREATE OR REPLACE FUNCTION hearken.shape(relation oid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    select md5(string_agg(format('%s %s.%s', a.attname, n.nspname, t.typname), ',' order by a.attnum))
+    from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+$function$
+
 CREATE OR REPLACE FUNCTION hearken.shard_of(its_slot bigint, its_shards integer)
  RETURNS bigint
  LANGUAGE sql
@@ -1225,6 +2311,25 @@ begin
     return document;
 exception when others then
     return to_json(document::text);
+end $function$
+
+CREATE OR REPLACE FUNCTION hearken.touches(old json, new json, watch text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL RESTRICTED
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    name text;
+begin
+    foreach name in array watch loop
+        if new -> name is null or (old -> name)::text <> (new -> name)::text then
+            return true;
+        end if;
+    end loop;
+    return false;
+exception when others then  -- JSON that Postgres keeps and cannot take apart (\u0000)
+    return true;
 end $function$
 
 CREATE OR REPLACE FUNCTION hearken.unseen(its_topics text[], done pg_snapshot)

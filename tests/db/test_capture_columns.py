@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from tests.support.postgres import FAST
 from tests.support.watched import Event, connect, watching
 from worker import Change, Context
+from worker.change import parse
 from worker.declare.registry import Registry
 from worker.dev.embedded import EmbeddedPostgres
 from worker.testing import bench
@@ -49,8 +49,8 @@ async def test_odd_names_are_names_like_any_other(database_url: str, exclude: tu
     assert events == [
         Event("insert", "1", None, {"I d": 1, **empty}),
         Event("update", "1", empty, {"I d": 1, **full}),
-        Event("insert", "2", None, {"I d": 2, **full}),
         Event("delete", "1", {"I d": 1, **full}),
+        Event("insert", "2", None, {"I d": 2, **full}),
         Event("delete", "2", {"I d": 2, **full}),
         Event("truncate", None),
     ]
@@ -162,7 +162,7 @@ async def test_excluded_columns_are_nowhere_in_the_log(database_url: str) -> Non
             "delete from users",
         )
         rows = await users.rows("select events::text as text from hearken.events")
-    assert [e.op for e in events] == ["insert", "update", "insert", "delete", "delete"]
+    assert [e.op for e in events] == ["insert", "update", "delete", "insert", "delete"]
     assert not any("hush" in row["text"] or "secret" in row["text"] for row in rows)
 
 
@@ -183,18 +183,19 @@ async def test_json_that_jsonb_cannot_hold_is_delivered(database_url: str, value
         await stage.execute("update documents set body = '{}'")
         await stage.drain()
         assert await stage.parked() == []
-    assert given == [None, {"body": value}]
+    assert [*map(str, given)] == [*map(str, [None, {"body": parse(value)}])]
 
 
 async def test_a_column_added_later_does_not_break_the_writers(database_url: str) -> None:
-    """Until `migrate` is run again it is in the rows, though not yet in what differs."""
+    """It is a column like any other, before `migrate` is run again too."""
     async with watching(database_url, "create table rooms (id int primary key, v int)", "public.rooms") as rooms:
         await rooms.captured("insert into rooms values (1, 1)", "update rooms set v = 2")
-        _, event = await rooms.captured(
+        _, added, event = await rooms.captured(
             "update rooms set v = 3",
             "alter table rooms add column w int default 7",
             "update rooms set w = 8",
             "alter table rooms alter v type bigint",
             "update rooms set v = 4, w = 9",
         )
-    assert json.loads(json.dumps(event)) == ["update", "1", {"v": 3}, {"id": 1, "v": 4, "w": 9}]
+    assert added == Event("update", "1", {"w": 7}, {"id": 1, "v": 3, "w": 8})
+    assert event == Event("update", "1", {"v": 3, "w": 8}, {"id": 1, "v": 4, "w": 9})

@@ -50,7 +50,7 @@ async def test_a_role_with_rights_on_its_table_alone_is_captured(rooms: Watched,
             await rooms.execute(statement)
     await rooms.execute("reset role")
     events = await rooms.events()
-    assert [e["op"] for e in events] == ["insert", "update", "insert", "delete", "delete", "truncate"]
+    assert [e["op"] for e in events] == ["insert", "update", "delete", "insert", "delete", "truncate"]
     assert all(e["note"] == {"by": "clerk"} for e in events)
 
 

@@ -40,9 +40,9 @@ async def states(rooms: Watched, declared: Registry) -> dict[str, str]:
         ("alter table rooms enable always trigger hearken_delete", {}),
         ("comment on trigger hearken_delete on rooms is null", {"delete": "outdated"}),
         ("comment on trigger hearken_delete on rooms is 'hearken 0123456789abcdef'", {"delete": "outdated"}),
-        ("alter table rooms add column size int", {"update": "outdated"}),
-        ("alter table rooms drop column price", {"update": "outdated"}),
-        ("alter table rooms alter column price type bigint", {}),
+        ("alter table rooms add column size int", dict.fromkeys(OPS[:3], "outdated")),
+        ("alter table rooms drop column price", dict.fromkeys(OPS[:3], "outdated")),
+        ("alter table rooms alter column price type bigint", dict.fromkeys(OPS[:3], "outdated")),
         ("drop table rooms; create table rooms (id int primary key, name text)", dict.fromkeys(OPS, "missing")),
     ],
 )

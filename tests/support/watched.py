@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
 from worker import Change, Context
+from worker.change import former, parse
 from worker.declare.registry import Registry
 from worker.install import migrations
 from worker.install.migrate import Pending, migrate
@@ -77,11 +76,12 @@ class Watched:
     async def captured(self, *statements: str) -> list[Event]:
         """Run the statements; the events since this was last asked."""
         await self.execute(*statements)
-        return [Event(e["op"], e["key"], _parse(e["former"]), _parse(e["present"])) for e in await self.events()]
+        return [_event(e) for e in await self.events()]
 
 
-def _parse(document: str | None) -> dict[str, Any] | None:
-    return None if document is None else json.loads(document, parse_float=Decimal)
+def _event(row: dict[str, Any]) -> Event:
+    old = former(row["op"], row["former"], row["present"])
+    return Event(row["op"], row["key"], parse(old), parse(row["present"]))
 
 
 @asynccontextmanager

@@ -11,12 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.change import Change, _members, parse
+from worker.change import Change, former, members, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda v: st.lists(v) | st.dictionaries(st.text(), v),
+)
+ROWS = st.dictionaries(st.text(max_size=4), VALUES, max_size=5)
 DEEP = "[" * 50_000 + "]" * 50_000
 
 
@@ -40,10 +45,29 @@ def test_a_column_that_python_cannot_hold_is_given_all_the_same(document: str, v
 def test_members_are_told_apart_as_json_does(row: dict[str, Any], indent: int | None) -> None:
     """Whatever stands in names and values."""
     document = json.dumps(row, indent=indent)
-    assert {json.loads(name): json.loads(value) for name, value in _members(document)} == row
+    assert {json.loads(name): json.loads(value) for name, value in members(document).items()} == row
 
 
 def test_what_is_no_json_is_no_row() -> None:
     """It is not guessed at."""
     with pytest.raises(ValueError, match="Expecting"):
         parse('{"a": }')
+
+
+@given(old=ROWS, new=ROWS)
+def test_what_differs_is_what_is_written_otherwise(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """A column that is gone counts; 1 and true are two things, though not to Python."""
+    told = json.loads(former("update", json.dumps(old), json.dumps(new)) or "")
+    assert told == {c: v for c, v in old.items() if c not in new or json.dumps(new[c]) != json.dumps(v)}
+
+
+@pytest.mark.parametrize("op", ["insert", "delete", "snapshot"])
+def test_only_an_update_has_a_difference(op: str) -> None:
+    """Of a delete the whole row is told."""
+    assert former(op, '{"a":1}', '{"a":1}') == '{"a":1}'
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 3000 + "]" * 3000], ids=["digits", "nested"])
+def test_what_python_cannot_hold_may_differ_too(value: str) -> None:
+    """It is compared as it is written."""
+    assert former("update", '{"v":' + value + "}", '{"v":0}') == '{"v":' + value + "}"

@@ -13,10 +13,10 @@ from worker.declare.handler import Subscription
 from worker.errors import DeclarationError
 from worker.postgres.locks import channel_of, claim_lock, migration_lock, retention_lock, topic_lock
 
-ID = Column("id", "int8", comparable=True)
-NAME = Column("name", "text", comparable=True)
-PRICE = Column("price", "numeric", comparable=True)
-SECRET = Column("secret", "json", comparable=False)
+ID = Column("id", "int8")
+NAME = Column("name", "text")
+PRICE = Column("price", "numeric")
+SECRET = Column("secret", "json")
 ROOMS = Table("public", "rooms", (ID, NAME, PRICE, SECRET), ("id",))
 
 
@@ -50,7 +50,7 @@ def test_what_is_captured_otherwise_has_another_hash() -> None:
         hashes(ROOMS, wish(watch=("name",))),
         hashes(ROOMS, wish(exclude=("secret",))),
         hashes(ROOMS, wish(exclude=("name",))),
-        hashes(Table("public", "rooms", (*ROOMS.columns, Column("more", "int4", comparable=True)), ("id",)), wish()),
+        hashes(Table("public", "rooms", (*ROOMS.columns, Column("more", "int4")), ("id",)), wish()),
         hashes(Table("public", "rooms", ROOMS.columns, ("name",)), wish()),
         hashes(other, Subscription("public.halls")),
     ]
@@ -104,7 +104,7 @@ def test_contradictions_are_refused(wishes: list[Subscription], message: str) ->
 
 def test_a_virtual_column_cannot_be_watched() -> None:
     """A trigger does not see it; the message says what to watch instead."""
-    table = Table("public", "rooms", (ID, Column("area", "int4", comparable=True, virtual=True)), ("id",))
+    table = Table("public", "rooms", (ID, Column("area", "int4", virtual=True)), ("id",))
     with pytest.raises(DeclarationError, match=r"\['area'\] of public\.rooms.*watch what they are computed from"):
         compile_triggers(table, [wish(watch=("area",))])
     assert not any("area" in s for trigger in compile_triggers(table, [wish()]) for s in trigger.statements)
@@ -113,9 +113,7 @@ def test_a_virtual_column_cannot_be_watched() -> None:
 def test_a_key_reads_the_same_in_every_session() -> None:
     """Where a type's text depends on settings, the function has its own; elsewhere that costs nothing."""
     stable, unstable = (
-        compile_triggers(
-            Table("public", "rooms", (Column("id", kind, comparable=True, plain=plain),), ("id",)), [wish()]
-        )
+        compile_triggers(Table("public", "rooms", (Column("id", kind, plain=plain),), ("id",)), [wish()])
         for kind, plain in (("int8", True), ("timestamptz", False))
     )
     assert "datestyle" not in stable[0].statements[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -11,13 +12,6 @@ from psycopg.rows import dict_row
 
 from worker.errors import WatchError
 
-# Types whose own equality says whether a value differs. Any other is compared as text: json, xml and point have no
-# equality, that of citext hides a change of case, that of interval a month that became 30 days; and the operators of
-# a type from an extension may stand anywhere.
-COMPARABLE = frozenset(
-    {"bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "name", "uuid"}
-    | {"date", "time", "timetz", "timestamp", "timestamptz", "bytea", "jsonb", "inet", "cidr", "oid"}
-)
 # Types whose text is the same in every session; that of others depends on what it has set. JSON has times in ISO 8601
 # always. https://www.postgresql.org/docs/release/9.4.0/
 PLAIN = frozenset(
@@ -26,16 +20,45 @@ PLAIN = frozenset(
 )
 TIMES = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
 
+# Types whose values cannot grow without bound.
+BOUNDED = frozenset(
+    {"bool", "int2", "int4", "int8", "float4", "float8", "numeric", "money", "name", "uuid", "oid", "inet", "cidr"}
+    | {"macaddr", "macaddr8", "interval", "point", "lseg", "line", "box", "circle", "char", "pg_lsn", *TIMES}
+)
+
 RELATION: LiteralString = """
-select c.oid::bigint as oid, c.relkind::text as kind
+select c.oid::bigint as oid, c.relkind::text as kind,
+       (select p.inhparent::regclass::text from pg_catalog.pg_inherits p where p.inhrelid = c.oid limit 1) as parent
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = %s and c.relname = %s
 """
+# What a column is made of, through domains, arrays and composites: `own` when a type that somebody has made, with casts
+# of its owner's, is among it.
 COLUMNS: LiteralString = """
-select a.attname as name, t.typname as type, t.typtype = 'e' as is_enum, a.attgenerated = 'v' as virtual,
-       coalesce(l.collisdeterministic, true) as exact, k.position as key_position
+select a.attname as name, base.typname as type, tn.nspname || '.' || t.typname as declared,
+       base.typtype = 'e' as is_enum,
+       a.attgenerated = 'v' as virtual, coalesce(l.collisdeterministic, true) as exact, k.position as key_position,
+       parts.own, base.typelem <> 0 and base.typlen = -1 as is_array
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_type t on t.oid = a.atttypid
+join pg_catalog.pg_namespace tn on tn.oid = t.typnamespace
+cross join lateral (
+    with recursive part (type) as (
+        select a.atttypid
+        union
+        select p.next from part join pg_catalog.pg_type t on t.oid = part.type cross join lateral (
+            select t.typbasetype as next where t.typtype = 'd'
+            union all select t.typelem where t.typelem <> 0 and t.typlen = -1
+            union all select f.atttypid from pg_catalog.pg_attribute f
+            where t.typtype = 'c' and f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped) p)
+    select bool_or(t.oid >= 16384 and t.typtype not in ('d', 'c') and (t.typelem = 0 or t.typlen <> -1)) as own
+    from part join pg_catalog.pg_type t on t.oid = part.type) parts
+cross join lateral (
+    with recursive domain (type) as (
+        select a.atttypid
+        union
+        select t.typbasetype from domain join pg_catalog.pg_type t on t.oid = domain.type where t.typtype = 'd')
+    select t.* from domain join pg_catalog.pg_type t on t.oid = domain.type where t.typtype <> 'd') base
 left join pg_catalog.pg_collation l on l.oid = a.attcollation
 left join pg_catalog.pg_index i on i.indrelid = a.attrelid and i.indisprimary
 left join lateral unnest(i.indkey::int2[]) with ordinality k (number, position)
@@ -49,16 +72,26 @@ order by a.attnum
 class Column:
     """A column of a watched table.
 
-    comparable  IS DISTINCT FROM on the value itself tells a difference
-    plain       its text is the same in every session
-    virtual     computed when read: a trigger does not see it
+    type      its type's name, of a domain that of what it is a domain over
+    declared  its type, with its schema
+    plain     its text is the same in every session
+    own       a type that somebody has made is part of it, so that its JSON could call a cast of theirs
+    is_array  of whatever
+    virtual   computed when read: a trigger does not see it
     """
 
     name: str
     type: str
-    comparable: bool
+    declared: str = ""
     plain: bool = True
+    own: bool = False
+    is_array: bool = False
     virtual: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its values are always small."""
+        return self.type in BOUNDED
 
 
 @dataclass(frozen=True)
@@ -82,6 +115,18 @@ class Table:
         return values
 
     @property
+    def key_columns(self) -> list[Column]:
+        """Those of the primary key, in the key's order."""
+        known = {column.name: column for column in self.columns}
+        return [known[name] for name in self.key]
+
+    @property
+    def shape(self) -> str:
+        """Its columns and their types as a hash: what `hearken.shape` finds in the catalog."""
+        columns = ",".join(f"{c.name} {c.declared}" for c in self.columns)
+        return hashlib.md5(columns.encode(), usedforsecurity=False).hexdigest()
+
+    @property
     def text_is_stable(self) -> bool:
         """Whether keys and rows are written the same in every session."""
         return all(c.plain or (c.type in TIMES and c.name not in self.key) for c in self.columns)
@@ -90,7 +135,7 @@ class Table:
 async def read_table(connection: AsyncConnection[Any], topic: str) -> Table:
     """The table behind a topic ("schema.table"), from the catalog.
 
-    Raises WatchError when it does not exist, is no table, or has no primary key.
+    Raises WatchError when it does not exist, is no table, is a part of another, or has no primary key to tell rows by.
     """
     schema, _, name = topic.partition(".")
     async with connection.cursor(row_factory=dict_row) as cursor:
@@ -100,12 +145,22 @@ async def read_table(connection: AsyncConnection[Any], topic: str) -> Table:
             raise WatchError(f"table {topic} does not exist: create it, or correct the topic of its handler")
         if relation["kind"] not in ("r", "p"):
             raise WatchError(f"{topic} is not a table (a view or foreign table has no triggers to capture with)")
+        if relation["parent"] is not None:
+            raise WatchError(
+                f"{topic} is a partition or child of {relation['parent']}: what is written through that table fires no"
+                f" trigger here. Watch {relation['parent']}"
+            )
         await cursor.execute(COLUMNS, (relation["oid"],))
         rows = await cursor.fetchall()
     table = Table(schema, name, tuple(_column(row) for row in rows), _key(rows))
     if not table.key:
         raise WatchError(
             f"table {topic} has no primary key: add one (ALTER TABLE … ADD PRIMARY KEY …), events are keyed by it"
+        )
+    if folded := [row["name"] for row in rows if row["key_position"] is not None and not row["exact"]]:
+        raise WatchError(
+            f"the primary key of {topic} has a nondeterministic collation ({', '.join(folded)}): one key would have"
+            " several spellings, and an event has one. Give the column a deterministic collation"
         )
     return table
 
@@ -114,8 +169,10 @@ def _column(row: dict[str, Any]) -> Column:
     return Column(
         name=row["name"],
         type=row["type"],
-        comparable=row["exact"] and (row["is_enum"] or row["type"] in COMPARABLE),
+        declared=row["declared"],
         plain=row["is_enum"] or row["type"] in PLAIN,
+        own=row["own"],
+        is_array=row["is_array"],
         virtual=row["virtual"],
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from worker.change import former
 from worker.commands.output import printable, visible
 from worker.operate.dead_event import Examined
 
@@ -22,8 +23,9 @@ def print_examined(examined: Examined) -> None:
     else:
         replay = f", replay of {facts['replay_of']}" if facts["replay_of"] is not None else ""
         click.echo(f"{facts['op']} at {facts['at']:%Y-%m-%d %H:%M:%S}{replay}")
-    for name in ("note", "old", "new"):
-        if (document := facts[f"{name}_json"]) is not None:
+    old = former(facts["op"], facts["old_json"], facts["new_json"])
+    for name, document in {"note": facts["note_json"], "old": old, "new": facts["new_json"]}.items():
+        if document is not None:
             click.echo(f"{name}: {printable(document)}")
     click.echo(f"attempts: {facts['attempt']}, first parked at {examined.parked_at:%Y-%m-%d %H:%M:%S}")
     click.echo(f"reason: {printable(facts['reason'] or '-')}")

@@ -13,7 +13,7 @@ from typing import get_args
 
 import click
 
-from worker.change import Op
+from worker.change import Op, former
 from worker.commands.output import printable
 from worker.commands.session import connected, load_handlers, open_database
 from worker.commands.times import check_range, moment
@@ -144,5 +144,9 @@ def _as_text(event: Event) -> str:
 
 def _documents(event: Event) -> dict[str, str]:
     """What the event has of note, old and new, as JSON on one line: a line break in JSON is never in a string."""
-    documents = {"note": event.note_json, "old": event.old_json, "new": event.new_json}
+    documents = {
+        "note": event.note_json,
+        "old": former(event.op, event.old_json, event.new_json),
+        "new": event.new_json,
+    }
     return {name: re.sub("[\r\n]", " ", text) for name, text in documents.items() if text is not None}

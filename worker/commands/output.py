@@ -15,8 +15,8 @@ LONGEST = 300
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on one line; times are ISO 8601, numbers that JSON lacks (NaN) are text."""
-    click.echo(_dumps(value, _plain))
+    """One JSON document on one line, in ASCII; times are ISO 8601, numbers that JSON lacks (NaN) are text."""
+    click.echo(_dumps(value, _plain, ascii_only=True))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False) -> None:
@@ -76,14 +76,14 @@ def _text(value: object) -> str:
     return "-" if value is None else printable(str(value))
 
 
-def _dumps(value: Any, plain: Callable[[object], str]) -> str:
+def _dumps(value: Any, plain: Callable[[object], str], *, ascii_only: bool = False) -> str:
     before = sys.getrecursionlimit()
     # What could be read can be written: reading had as many levels, and fewer callers above it.
     sys.setrecursionlimit(2 * before)
     try:
-        return json.dumps(value, default=plain, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, default=plain, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), default=plain, ensure_ascii=False)
+        return json.dumps(_finite(value), default=plain, ensure_ascii=ascii_only)
     finally:
         sys.setrecursionlimit(before)
 

@@ -42,8 +42,8 @@ OF_KIND: LiteralString = " and e.op = any(%(kinds)s::text[]) "
 # person has let pass is not judged again.
 GRAVE: LiteralString = """
     (op in ('delete', 'truncate') or (op = 'snapshot' and new is null)
-     or (op = 'update' and coalesce(old->>%(active)s::text, 'false') <> 'false'
-         and coalesce(new->>%(active)s::text, 'false') = 'false'))
+     or (op = 'update' and coalesce(hearken.field(old, %(active)s::text), 'false') <> 'false'
+         and coalesce(hearken.field(new, %(active)s::text), 'false') = 'false'))
     and not (replay_of is not null and coalesce(note ? 'replay', false))
     and not pg_visible_in_snapshot(tx, coalesce(
         (select b.passed from hearken.brakes b where b.handler = %(handler)s), %(done)s::pg_snapshot))
@@ -79,7 +79,8 @@ select count(*) filter (where op <> 'truncate' and new is null) as deleted,
        count(*) filter (where op <> 'truncate' and new is not null) as archived,
        coalesce(bool_or(op = 'truncate'), false) as truncated
 from newest
-where new is null or (%(active)s::text is not null and coalesce(new->>%(active)s::text, 'false') = 'false')
+where new is null
+   or (%(active)s::text is not null and coalesce(hearken.field(new, %(active)s::text), 'false') = 'false')
 """
 )
 # When two shards see too much at once, what the first has seen stands.
@@ -162,15 +163,22 @@ def _suspicious(handler: Handler, batch: Batch, most: int) -> bool:
 
 
 def _suspects(changes: Sequence[Change], active: str | None) -> int:
-    """How many may take something away. `old` names the columns that differ, in the words of the trigger."""
-    column = None if active is None else json.dumps(active)
+    """How many may take something away."""
     return sum(
         1
         for change in changes
         if change.op in ("delete", "truncate")
         or (change.op == "snapshot" and change.new_json is None)
-        or (column is not None and change.op == "update" and column in (change.old_json or ""))
+        or (active is not None and change.op == "update" and _switched_off(change, active))
     )
+
+
+def _switched_off(change: Change, active: str) -> bool:
+    """Whether the column may have turned false or null. The row is only taken apart when its text says so."""
+    written, column = change.new_json or "", json.dumps(active, ensure_ascii=False)
+    if column in written and f"{column}:false" not in written and f"{column}:null" not in written:
+        return False
+    return active in (change.old or {})
 
 
 async def _count(

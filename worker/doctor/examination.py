@@ -62,6 +62,7 @@ CHECKS = (
     DoctorCheck("migrations", schema.check_schema, of_code=True),
     DoctorCheck("tables", tables.check_tables, of_code=True),
     DoctorCheck("triggers", tables.check_leftovers, of_code=True),
+    DoctorCheck("capture", tables.check_uncaptured),
     DoctorCheck("session_replication_role", replication_role.check_replication_role),
     DoctorCheck("handlers", handlers.check_handlers, of_code=True),
     DoctorCheck("schedules", schedules.check_schedules, of_code=True),

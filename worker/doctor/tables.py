@@ -26,6 +26,20 @@ from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
 where i.inhparent = to_regclass(%s) and not c.relispartition
 order by name
 """
+# Rows are written by triggers, with the rights of who owns their functions.
+UNCAPTURED: LiteralString = """
+select u.topic, count(*) as statements, min(u.at)::timestamp(0)::text as first, max(u.error) as error
+from hearken.uncaptured u group by u.topic order by u.topic
+"""
+POWERLESS: LiteralString = """
+select string_agg(distinct pg_get_userbyid(p.proowner), ', ') as owners
+from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid
+join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+where n.nspname = 'hearken' and p.proname like 'capture\\_%%'
+  and not (has_schema_privilege(p.proowner, n.oid, 'usage')
+           and has_table_privilege(p.proowner, 'hearken.events', 'insert')
+           and has_sequence_privilege(p.proowner, 'hearken.events_id_seq', 'usage'))
+"""
 QUOTED: LiteralString = "select format('%%I.%%I', %s::text, %s::text) as name"
 ENABLED = {"D": "is disabled", "R": "is enabled for replication only (ENABLE REPLICA)"}
 
@@ -45,6 +59,22 @@ async def check_leftovers(patient: Patient) -> list[Finding]:
     left = ", ".join(sorted(installed - wanted - heard))
     problems = [f"{left}: no handler needs it, run `hearken migrate`"] if left else []
     return [judged("triggers", "none is left over on other tables", problems)]
+
+
+async def check_uncaptured(patient: Patient) -> list[Finding]:
+    """Changes that the log lacks, and whether it would take the next ones."""
+    problems = [
+        f"{row['statements']} statements on {row['topic']} since {row['first']} are not in the log ({row['error']}):"
+        f" end the cause, run `hearken backfill {row['topic']}`, then: delete from hearken.uncaptured where topic ="
+        f" '{row['topic']}'"
+        for row in await patient.rows(UNCAPTURED)
+    ]
+    if owners := (await patient.row(POWERLESS))["owners"]:
+        problems.append(
+            f"{owners} owns capture functions and may not append to the log: grant usage on schema hearken, insert on"
+            f" hearken.events, usage on sequence hearken.events_id_seq to {owners}"
+        )
+    return [judged("capture", "every change of a watched table is in the log", problems)]
 
 
 async def _look_at(patient: Patient, topic: str) -> Finding:

@@ -4,7 +4,8 @@
 
 A writer's trigger that finds the lock taken notifies. One that ran before the lock was taken did not, but then its
 transaction is still open to a look after the lock, or is seen in the log: while one is open, this polls for its end.
-Otherwise nothing is polled.
+Otherwise nothing is polled, except on a server where transactions can be prepared (`silent`): there writers do not
+notify, and a sleeper looks twice a second.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from worker.doorbell.listener import LOST, Listener
 from worker.postgres.database import Database
 from worker.postgres.locks import channel_of, topic_lock
 
-SLEEP: LiteralString = "select hearken.fall_asleep(%s) as open"
+# Where transactions can be prepared, triggers do not notify: nobody may prepare one that has.
+SLEEP: LiteralString = """
+select hearken.fall_asleep(%s) as open,
+       current_setting('max_prepared_transactions') <> '0'
+       and coalesce(current_setting('hearken.two_phase', true), '') <> 'off' as silent
+"""
 UNLOCK: LiteralString = "select pg_advisory_unlock_shared(k) from unnest(%s::bigint[]) k"
 OPEN: LiteralString = "select hearken.fall_asleep('{}') as open"
 
-# Longest sleep when nothing can wake us (a pooler, or no connection), in seconds.
+# Longest sleep when nothing can wake us (a pooler, no connection, prepared transactions), in seconds.
 POLL = 0.5
 # How often to look whether a transaction that was open when the lock was taken has ended, in seconds. The interval
 # grows with its age: who has been open for a minute can wait a second.
@@ -48,12 +54,12 @@ class Sleep:
     @property
     def patience(self) -> float:
         """Seconds one may sleep at most."""
-        return math.inf if self.heard else POLL
+        return math.inf if self.heard and not self._doorbell.silent else POLL
 
     @property
     def unbroken(self) -> bool:
         """Whether every commit since the beginning has rung the bell, so that there is nothing else to look at."""
-        return self.heard and not self._left and self._doorbell.shows(self._topics)
+        return self.heard and not self._left and not self._doorbell.silent and self._doorbell.shows(self._topics)
 
     def leave(self) -> None:
         """Show writers that they need not notify any more."""
@@ -67,6 +73,7 @@ class Doorbell:
 
     def __init__(self, database: Database, topics: Iterable[str], *, check_every: float) -> None:
         self._topics = {channel_of(topic): topic for topic in topics}
+        self.silent = False
         self.listener = Listener(database, self._topics, self._ring, self._ring_all, check_every=check_every)
         self._sleepers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._wanted: Counter[str] = Counter()
@@ -136,6 +143,7 @@ class Doorbell:
                 rows = await self.listener.execute(SLEEP, ([topic_lock(topic) for topic in missing],))
                 self._locked.update(missing)
             self._open.update(rows[0]["open"])
+            self.silent = rows[0]["silent"]
         except LOST:
             return False
         if self._open:

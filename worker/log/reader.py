@@ -23,7 +23,8 @@ select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topi
 WANTED: LiteralString = """(
     origin is distinct from %(handler)s and (target is null or %(handler)s = any(target))
     and (op = 'snapshot' or op = any(%(ops)s))
-    and (op <> 'update' or %(watch)s::text[] is null or old::jsonb ?| %(watch)s::text[])
+    and (op <> 'update' or case when %(watch)s::text[] is not null then hearken.touches(old, new, %(watch)s::text[])
+                                else not %(excludes)s or old::text is distinct from new::text end)
     and (%(shards)s = 1 or hearken.shard_of(hearken.slot_of(key), %(shards)s) = %(shard)s))"""
 # How many bytes the rows of an event may have, at most, without looking at them: a stored value says how long it is, a
 # compressed one not what it was, but no method makes more than so many bytes of one.
@@ -184,6 +185,7 @@ def wishes(handler: Handler) -> dict[str, Any]:
         "handler": handler.name,
         "ops": list(handler.subscription.ops),
         "watch": None if watch is None else list(watch),
+        "excludes": bool(handler.subscription.exclude),
     }
 
 

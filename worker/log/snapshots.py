@@ -16,7 +16,8 @@ from psycopg.rows import scalar_row
 from psycopg.types.json import Json, Jsonb
 
 from worker.capture.catalog import Table
-from worker.capture.triggers import TEXT_SETTINGS, key_text, row_image
+from worker.capture.image import key_text, row_image
+from worker.capture.triggers import TEXT_SETTINGS
 from worker.doorbell.ring import ring
 from worker.postgres.parameters import with_parameters
 

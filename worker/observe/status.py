@@ -17,7 +17,7 @@ from worker.declare.declaration import declaration_of, describe_difference
 from worker.declare.handler import CHANGES, Handler
 from worker.deliver.brake import Seen
 from worker.errors import DeclarationError
-from worker.log.reader import WANTED
+from worker.log.reader import WANTED, wishes
 from worker.postgres.database import CLUSTER
 from worker.postgres.locks import claim_lock, topic_lock
 from worker.sources.timetable import ScheduleEntry, read_timetable
@@ -218,8 +218,7 @@ def _difference(handler: Handler, stored: Mapping[str, Any] | None) -> str | Non
 async def _behind(
     connection: AsyncConnection[Any], row: dict[str, Any], handler: Handler | None, most: int
 ) -> dict[str, Any]:
-    watch = None if handler is None or handler.subscription.watch is None else list(handler.subscription.watch)
-    ops = list(CHANGES if handler is None else handler.subscription.ops)
+    asked = {"ops": list(CHANGES), "watch": None, "excludes": False} if handler is None else wishes(handler)
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(BEHIND, {**row, "ops": ops, "watch": watch, "most": most})
+        await cursor.execute(BEHIND, {**asked, **row, "most": most})
         return await cursor.fetchone() or {}

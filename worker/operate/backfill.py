@@ -16,7 +16,8 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import dict_row, scalar_row
 
 from worker.capture.catalog import Table
-from worker.capture.triggers import hidden_columns, key_text
+from worker.capture.image import key_text
+from worker.capture.triggers import hidden_columns
 from worker.declare.handler import Handler
 from worker.errors import InProgress
 from worker.log.snapshots import Appended, Recipients, append_snapshots, write_as_triggers

@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from worker.capture.catalog import read_table
-from worker.change import parse
+from worker.change import former, parse
 from worker.declare.handler import Handler
 from worker.errors import WatchError
 from worker.log.reader import WANTED, wishes
@@ -25,7 +25,7 @@ from worker.operate.row_now import read_row_now
 
 EVENTS: LiteralString = """
 select e.id, e.at, e.op, e.key, e.origin, e.replay_of, e.target, e.note::text as note, e.old::text as old,
-       e.new::text as new
+       e.new::text as new, e.left_out
 from hearken.events e
 where e.topic = %(topic)s and (%(key)s::text is null or e.key = %(key)s)
   and (%(since)s::timestamptz is null or e.at >= %(since)s)
@@ -146,13 +146,13 @@ async def _rows(
 
 
 def _change(event: Mapping[str, Any]) -> TimelineEntry:
-    old, new = (parse(event[name]) for name in ("old", "new"))
+    old, new = parse(former(event["op"], event["old"], event["new"])), parse(event["new"])
     facts = {"op": event["op"], "key": event["key"], "changed": changed_columns(event["op"], old, new)}
     note = parse(event["note"])
     if event["replay_of"] is not None:
         said = note.get("replay") if isinstance(note, dict) else None
         facts = {"op": event["op"], "key": event["key"], "replay_of": event["replay_of"], "replay": said}
-    further = {"origin": event["origin"], "target": event["target"], "note": note}
+    further = {"origin": event["origin"], "target": event["target"], "note": note, "left_out": event["left_out"]}
     known = {name: value for name, value in further.items() if value is not None}
     return TimelineEntry(
         event["at"], "change" if event["replay_of"] is None else "replay", event["id"], {**facts, **known}

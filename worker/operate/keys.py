@@ -10,13 +10,14 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from worker.capture.catalog import Table, read_table
+from worker.capture.image import key_part
 from worker.declare.handler import SOURCES
 from worker.errors import UsageError, WatchError
 from worker.postgres.parameters import with_parameters
 
 # Postgres itself reads each value as what its column is, and writes it down again.
 READ = sql.SQL("select {texts} from jsonb_populate_record(null::{table}, %s) r")
-TEXT = sql.SQL("r.{0}::text as {0}")
+TEXT = sql.SQL("{} as {}")
 SINGLE: LiteralString = "a key of {topic} is the text of its column {columns}"
 SEVERAL: LiteralString = "a key of {topic} is a JSON array of its columns {columns}, each as text"
 
@@ -52,7 +53,10 @@ def _split(table: Table, key: str) -> list[str]:
 
 async def _written(connection: AsyncConnection[Any], table: Table, key: str, values: list[str]) -> list[str]:
     query = READ.format(
-        texts=sql.SQL(", ").join(TEXT.format(sql.Identifier(column)) for column in table.key),
+        texts=sql.SQL(", ").join(
+            TEXT.format(key_part(column, sql.Identifier("r", column.name)), sql.Identifier(column.name))
+            for column in table.key_columns
+        ),
         table=sql.Identifier(table.schema, table.name),
     )
     async with connection.cursor(row_factory=dict_row) as cursor:

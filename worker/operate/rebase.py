@@ -35,8 +35,8 @@ APPEND: LiteralString = (
     + """),
 known as (select coalesce(max(id), 0) as id from hearken.events where at <= (select max(moved_at) from strangers)),
 appended as (
-    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target)
-    select e.topic, e.op, e.key, e.old, e.new, e.origin, e.note, e.id, u.handlers
+    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target, left_out)
+    select e.topic, e.op, e.key, e.old, e.new, e.origin, e.note, e.id, u.handlers, e.left_out
     from hearken.events e cross join known cross join lateral (
         select array_agg(distinct c.handler) as handlers from strangers c
         where e.topic = any(c.topics) and e.origin is distinct from c.handler

@@ -51,11 +51,11 @@ TAKE_WITHIN: LiteralString = "set local lock_timeout = '1s'"
 # The note keeps what was said then, and says who replays and why.
 AGAIN: LiteralString = """
 appended as (
-    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target)
+    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target, left_out)
     select topic, op, key, old, new, case when not %(named)s then origin end,
            case when jsonb_typeof(note) = 'object' then note when note is null then '{}'
                 else jsonb_build_object('note', note) end || jsonb_build_object('replay', %(said)s::jsonb),
-           id, case when %(named)s then heard end
+           id, case when %(named)s then heard end, left_out
     from taken order by id
     returning id, tx, topic, key, replay_of)
 select c.id as chosen, a.id, a.tx::text as tx, a.replay_of, c.topic, c.key, c.heard
@@ -73,7 +73,7 @@ out as (
     returning p.handler, p.event_id),
 whom as (select event_id, array_agg(handler order by handler) as handlers from out group by event_id),
 taken as (
-    select c.id, c.topic, c.op, c.key, c.old, c.new, c.origin, c.note, w.handlers as heard
+    select c.id, c.topic, c.op, c.key, c.old, c.new, c.origin, c.note, c.left_out, w.handlers as heard
     from chosen c join whom w on w.event_id = c.id),"""
     + AGAIN
 )

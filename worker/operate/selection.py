@@ -33,10 +33,12 @@ PICKED: LiteralString = (
 # As `log.WANTED`, for several handlers at once and of the event that will be appended: a handler chosen by name gets it
 # whatever was its origin, and whom the old one was for does not matter.
 HEARD: LiteralString = """array(
-    select w.handler from json_to_recordset(%(wishes)s) w (handler text, topics text[], ops text[], watch text[])
+    select w.handler from json_to_recordset(%(wishes)s)
+        w (handler text, topics text[], ops text[], watch text[], excludes bool)
     where e.topic = any(w.topics) and (%(named)s or e.origin is distinct from w.handler)
       and (e.op = 'snapshot' or e.op = any(w.ops))
-      and (e.op <> 'update' or w.watch is null or e.old::jsonb ?| w.watch))"""
+      and (e.op <> 'update' or case when w.watch is not null then hearken.touches(e.old, e.new, w.watch)
+                                    else not w.excludes or e.old::text is distinct from e.new::text end))"""
 # A part of what is chosen, in the order of the log, each with the handlers that get it. Replays are only replayed
 # by their ids: otherwise one would repeat what others have repeated.
 IN_LOG: LiteralString = (
