@@ -115,7 +115,7 @@ async def test_the_next_borrower_finds_nothing(database_url: str, left: str, end
                     raise KeyError
                 if end == "is cancelled":
                     asyncio.current_task().cancel()  # type: ignore[union-attr]
-                    await asyncio.sleep(0)
+                    await asyncio.Event().wait()
 
         with suppress(KeyError, asyncio.CancelledError):
             await asyncio.create_task(use())

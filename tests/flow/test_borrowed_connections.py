@@ -158,7 +158,7 @@ async def hidden(url: str, ctx: Context) -> None:
 async def in_a_group(url: str, ctx: Context) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(in_use(url, ctx))
-        group.create_task(asyncio.sleep(60))
+        group.create_task(asyncio.Event().wait())
 
 
 async def none_to_be_had(url: str, ctx: Context) -> None:
@@ -219,7 +219,8 @@ async def test_after_a_restart_no_dead_connection_is_handed_out(postgres: Embedd
     await database.open()
     try:
         for pool in database.pools:
-            await asyncio.gather(*(hold(pool) for _ in range(pool.max_size)))
+            together = asyncio.Barrier(pool.max_size)
+            await asyncio.gather(*(hold(pool, together) for _ in range(pool.max_size)))
         if how == "kill":
             await asyncio.to_thread(postgres.kill)
             await asyncio.to_thread(postgres.start)
@@ -234,9 +235,9 @@ async def test_after_a_restart_no_dead_connection_is_handed_out(postgres: Embedd
         await database.close()
 
 
-async def hold(pool: Pool) -> None:
-    async with pool.connection() as connection:
-        await connection.execute("select pg_sleep(0.05)")
+async def hold(pool: Pool, together: asyncio.Barrier) -> None:
+    async with pool.connection():
+        await together.wait()
 
 
 async def test_without_a_database_the_wait_ends_with_an_error_of_ours(postgres: EmbeddedPostgres) -> None:
@@ -270,10 +271,12 @@ async def test_nothing_is_delivered_that_could_not_be_recorded(
         change = sql.SQL("alter database {} set default_transaction_read_only = {}")
         await rooms.connection.execute(change.format(database, sql.SQL("on")))
         await batches.drain()
+        await batches.wait()
         with pytest.raises(Unsupported, match="takes no writes"):
             await rooms.drain()
         assert calls == 0
         await rooms.connection.execute(change.format(database, sql.SQL("off")))
         await batches.drain()
+        await batches.wait()
         await rooms.drain()
     assert calls == 1
