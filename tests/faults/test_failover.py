@@ -14,6 +14,7 @@ import pytest
 from tests.support.cli import hearken
 from tests.support.served import Served, execute, prepare, served
 from tests.support.standby import standby_of
+from tests.support.waiting import eventually
 from worker import Change, Context
 from worker.declare.registry import Registry
 from worker.dev.embedded import EmbeddedPostgres
@@ -116,7 +117,7 @@ async def test_a_worker_that_starts_after_a_failover_notices_it(pair: Pair) -> N
     await pair.fail_over()
     async with _working(pair.standby, pair) as worker:
         await worker.until_ready()
-        async with asyncio.timeout(20):
-            while len(await execute(pair.standby, TIMELINES)) < 2:
-                await asyncio.sleep(0.02)
+        await eventually(
+            lambda: execute(pair.standby, TIMELINES), "second timeline", fits=lambda timelines: len(timelines) == 2
+        )
     assert await execute(pair.standby, TIMELINES) == [("00000001", True), ("00000002", False)]

@@ -76,7 +76,7 @@ async def hold_writers(connection: AsyncConnection[Any], topics: list[str]) -> s
 
 
 async def take_along(connection: AsyncConnection[Any], handler: Handler, before: list[str], now: str) -> None:
-    """Let the handler's cursors hear its topic from `now` on, and append again what they have not had of those before.
+    """Point the handler's cursors at its topic from `now` on; append again what they have not had of those before.
 
     In the caller's transaction, which has claimed the cursors and holds the writers. Raises MigrationError where one of
     the topics is no table and something is undelivered.
