@@ -60,7 +60,15 @@ class Case(NamedTuple):
 
 def read(topics: list[str], done: str, **more: Any) -> dict[str, Any]:
     """The parameters of a reading query."""
-    wishes = {"handler": "busy", "ops": ["insert", "update"], "watch": None, "shards": 1, "shard": 0, "limit": 1000}
+    wishes = {
+        "handler": "busy",
+        "ops": ["insert", "update"],
+        "watch": None,
+        "excludes": False,
+        "shards": 1,
+        "shard": 0,
+        "limit": 1000,
+    }
     window = {"done": done, "target": None, "last_id": 0, "max_id": 0, "inline": reader.INLINE}
     return {**wishes, "topics": topics, **window, **more}
 

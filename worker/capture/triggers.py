@@ -1,7 +1,7 @@
 """Declaration to SQL: the capture triggers of one table, compiled. Pure; `install` compares and installs them.
 
 Per table and operation one AFTER … FOR EACH STATEMENT trigger with transition tables, so a statement over 10,000 rows
-is one INSERT … SELECT into the log. The writer's own statement comes first: what `statements` compiles cannot fail.
+is one INSERT … SELECT into the log. The writer's own statement comes first: what `body` compiles cannot fail.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import LiteralString
 
 from psycopg import sql
 
+from worker.capture.body import body
 from worker.capture.catalog import Table
-from worker.capture.statements import Captured, body
+from worker.capture.statements import Captured
 from worker.declare.handler import Subscription
 from worker.errors import DeclarationError
 
