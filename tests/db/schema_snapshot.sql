@@ -1119,6 +1119,18 @@ begin
     return coalesce(open, '{}');
 end $function$
 
+CREATE OR REPLACE FUNCTION hearken.member(document json, name text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    return document ->> name;
+exception when others then
+    return null;
+end $function$
+
 CREATE OR REPLACE FUNCTION hearken.note()
  RETURNS jsonb
  LANGUAGE plpgsql

@@ -42,8 +42,8 @@ OF_KIND: LiteralString = " and e.op = any(%(kinds)s::text[]) "
 # person has let pass is not judged again.
 GRAVE: LiteralString = """
     (op in ('delete', 'truncate') or (op = 'snapshot' and new is null)
-     or (op = 'update' and coalesce(old->>%(active)s::text, 'false') <> 'false'
-         and coalesce(new->>%(active)s::text, 'false') = 'false'))
+     or (op = 'update' and coalesce(hearken.member(old, %(active)s::text), 'false') <> 'false'
+         and coalesce(hearken.member(new, %(active)s::text), 'false') = 'false'))
     and not (replay_of is not null and coalesce(note ? 'replay', false))
     and not pg_visible_in_snapshot(tx, coalesce(
         (select b.passed from hearken.brakes b where b.handler = %(handler)s), %(done)s::pg_snapshot))
@@ -79,7 +79,8 @@ select count(*) filter (where op <> 'truncate' and new is null) as deleted,
        count(*) filter (where op <> 'truncate' and new is not null) as archived,
        coalesce(bool_or(op = 'truncate'), false) as truncated
 from newest
-where new is null or (%(active)s::text is not null and coalesce(new->>%(active)s::text, 'false') = 'false')
+where new is null
+   or (%(active)s::text is not null and coalesce(hearken.member(new, %(active)s::text), 'false') = 'false')
 """
 )
 # When two shards see too much at once, what the first has seen stands.
