@@ -45,7 +45,7 @@ end $$;
 -- Whether a watched column differs between the images of an update. A name that `new` lacks (renamed, dropped, left
 -- out) counts as changed; one that only `old` lacks did not change, in the first form of the log.
 create function hearken.touches(old json, new json, watch text[]) returns boolean
-language plpgsql immutable parallel restricted
+language plpgsql immutable parallel unsafe
 set search_path = pg_catalog, pg_temp as $$
 declare
     name text;
@@ -62,7 +62,7 @@ end $$;
 
 -- One column of a captured row as text, or null where there is none.
 create function hearken.field(document json, name text) returns text
-language plpgsql immutable parallel restricted strict
+language plpgsql immutable parallel unsafe strict
 set search_path = pg_catalog, pg_temp as $$
 begin
     return document ->> name;

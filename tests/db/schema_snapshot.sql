@@ -2211,7 +2211,7 @@ end $function$
 CREATE OR REPLACE FUNCTION hearken.field(document json, name text)
  RETURNS text
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL RESTRICTED STRICT
+ IMMUTABLE STRICT
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
@@ -2316,7 +2316,7 @@ end $function$
 CREATE OR REPLACE FUNCTION hearken.touches(old json, new json, watch text[])
  RETURNS boolean
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL RESTRICTED
+ IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare

@@ -29,7 +29,7 @@ create function public.beat() returns trigger language plpgsql
     as 'begin perform pg_notify(''beat'', ''''); return null; end';
 create trigger beat after update of returned on hearken.canary for each statement execute function public.beat()
 """
-GRANTS, PROBES, HEROKU = PAGE.block("sql", "create role"), PAGE.block("yaml"), PAGE.block("sh", "heroku")
+GRANTS, PROBES, HEROKU = page("README.md").block("sql", "create role"), PAGE.block("yaml"), PAGE.block("sh", "heroku")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The role that docs/deploy.md grants to a worker, on a database of a test."""
+"""The role that the README grants to a worker, on a database of a test."""
 
 from __future__ import annotations
 
