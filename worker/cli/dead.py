@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 
 import click
 
@@ -52,7 +51,7 @@ def list_(handler: str | None, as_json: bool) -> None:
     """
     groups = asyncio.run(_list(handler))
     if as_json:
-        print_json([asdict(group) for group in groups])
+        print_json(groups)
     elif groups:
         print_table(HEADINGS, [_row(group) for group in groups])
     else:
@@ -67,7 +66,7 @@ def show(event_id: int, handler: str | None, as_json: bool) -> None:
     """Show a dead event: what changed, its last failure, the row as it is now, and the events that wait behind it."""
     examined = asyncio.run(_show(DeadFilter(event_id, handler)))
     if as_json:
-        print_json(asdict(examined))
+        print_json(examined)
     else:
         print_examined(examined)
 

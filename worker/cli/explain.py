@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -121,11 +121,11 @@ def _document(history: History, looked: Sequence[Looked]) -> dict[str, Any]:
         "key": history.key,
         "timeline": timeline,
         "more": history.more,
-        "deliveries": [asdict(delivery) for delivery in history.deliveries],
+        "deliveries": history.deliveries,
         "row": history.row,
         "systems": {one.name: _system(one) for one in looked},
     }
 
 
 def _system(one: Looked) -> dict[str, Any]:
-    return {"problem": one.problem} if one.standing is None else {"problem": None, **asdict(one.standing)}
+    return {"problem": one.problem} if one.standing is None else {"problem": None, **vars(one.standing)}

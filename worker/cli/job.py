@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 
 import click
@@ -39,7 +38,7 @@ def job(name: str, body: str | None, force: bool, reason: str | None, wait: bool
     """
     run = asyncio.run(_run(name, body, reason, force=force, wait=wait))
     if as_json:
-        print_json(asdict(run))
+        print_json(run)
     elif wait:
         print_runs(run)
     else:

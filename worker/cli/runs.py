@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 
 import click
 
@@ -31,8 +30,7 @@ def runs(run: int | None, topic: str | None, limit: int, as_json: bool) -> int:
     """
     found = asyncio.run(_read(run, topic, limit))
     if as_json:
-        documents = [asdict(one) for one in found]
-        print_json(documents[0] if run is not None and documents else documents)
+        print_json(found[0] if run is not None and found else found)
     elif run is not None and found:
         print_runs(found[0])
     elif found:

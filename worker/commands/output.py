@@ -6,6 +6,8 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +17,7 @@ LONGEST = 300
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on one line, in ASCII; times are ISO 8601, numbers that JSON lacks (NaN) are text."""
+    """One JSON document on one line, in ASCII; times are ISO 8601, dataclasses objects, what JSON lacks (NaN) text."""
     click.echo(_dumps(value, _plain, ascii_only=True))
 
 
@@ -68,7 +70,7 @@ def value_of(value: Any) -> str:
 
 
 def visible(line: str) -> str:
-    """The line with what would steer the terminal escaped."""
+    """The line with terminal control characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
@@ -76,10 +78,10 @@ def _text(value: object) -> str:
     return "-" if value is None else printable(str(value))
 
 
-def _dumps(value: Any, plain: Callable[[object], str], *, ascii_only: bool = False) -> str:
+def _dumps(value: Any, plain: Callable[[object], Any], *, ascii_only: bool = False) -> str:
     before = sys.getrecursionlimit()
-    # What could be read can be written: reading had as many levels, and fewer callers above it.
-    sys.setrecursionlimit(2 * before)
+    # What could be read, level by level, can be written: `_finite` takes three calls for each.
+    sys.setrecursionlimit(4 * before)
     try:
         return json.dumps(value, default=plain, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
@@ -91,10 +93,14 @@ def _dumps(value: Any, plain: Callable[[object], str], *, ascii_only: bool = Fal
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if is_dataclass(value):
+        value = _plain(value)
     if isinstance(value, Mapping):
         return {name: _finite(member) for name, member in value.items()}
     return [_finite(member) for member in value] if isinstance(value, (list, tuple)) else value
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclass_fields(value)}
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import click
 
@@ -37,7 +36,7 @@ async def show_previews(registry: Registry, newest: Mapping[str, Mapping[str, Se
 
 def _show(found: Preview, *, as_json: bool) -> None:
     if as_json:
-        print_json(asdict(found))
+        print_json(found)
         return
     reason = f": {found.reason}" if found.reason else ""
     what = f"{found.topic} {found.key or '-'}  {found.action}  ({found.handler}, event {found.event_id}){reason}"
