@@ -267,6 +267,18 @@ async def test_a_handler_whose_every_batch_is_rolled_back_is_red(empty_database_
         assert health.json["handlers"]["note"]["state"] == "in trouble"
 
 
+async def test_three_batches_rolled_back_in_a_row_are_red(empty_database_url: str) -> None:
+    """Long before anything is late; and green again with the first one that is committed."""
+    async with served(empty_database_url, quiet(), stalled_after=300) as worker:
+        await worker.until_ready()
+        await execute(empty_database_url, "update hearken.cursors set cluster = 'a' || cluster")
+        await add_thing(empty_database_url)
+        line = await worker.until_red("handler note", "times in a row")
+        assert "hearken rebase" in line
+        await execute(empty_database_url, "update hearken.cursors set cluster = substr(cluster, 2)")
+        await worker.until_ready()
+
+
 async def test_a_circuit_that_needs_a_person_is_red_at_once(empty_database_url: str) -> None:
     """A refused key: red with the handler's reason, long before anything is late."""
     registry = raising(Unavailable("the key was revoked", alarm=True))

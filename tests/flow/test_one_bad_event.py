@@ -215,6 +215,24 @@ async def test_what_the_log_holds_and_jsonb_does_not(tables: str, kind: str) -> 
         assert all("cannot be read" in row["reason"] for row in await stage.parked())
 
 
+async def test_the_brake_judges_a_window_with_an_odd_row(empty_database_url: str) -> None:
+    """A row whose JSON cannot be looked into does not keep the brake from counting the others."""
+    switched = Registry()
+    switched.on("public.docs", active="active")(outside)
+    async with await psycopg.AsyncConnection.connect(empty_database_url, autocommit=True) as connection:
+        await connection.execute("create table docs (id int primary key, active boolean, doc json)")
+    async with bench(empty_database_url, outside, declared=switched) as stage:
+        await stage.execute("insert into docs select i, true, '{}' from generate_series(1, 100) i")
+        await stage.drain()
+        seen.clear()
+        await stage.execute(
+            "update docs set active = false, doc = case when id = 13 then %s else '{}' end::json where id <= 30",
+            (UNREADABLE["NUL"],),
+        )
+        assert await _persevere(stage) == 0
+        assert seen == Counter(KEYS)
+
+
 @pytest.mark.parametrize("parked", [False, True])
 async def test_a_row_that_cannot_be_fetched(tables: str, parked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that fails at reading, whatever the reason, is dead with that reason, be it new or put aside before."""
