@@ -229,7 +229,7 @@ async def test_a_role_that_may_not_count_is_told_so(database_url: str) -> None:
         await rooms.bench.execute("insert into rooms select i, 'x', true from generate_series(1, 30) i")
         await rooms.bench.execute(DELETE.format(11))
         window = Position("1:1:", await rooms.snapshot(), 0, 100)
-        batch = Batch([], Position("1:1:"), window)
+        batch = Batch([], Position("1:1:"), window, opened=window)
         handler = rooms.bench.consumers[0].handler
         await connection.execute("create role may_not_count")
         await connection.execute("grant all on schema hearken to may_not_count")
