@@ -182,12 +182,17 @@ async def test_a_table_that_replaced_another_is_not_taken_for_it(stage: Stage) -
 @pytest.mark.parametrize("sibling", ["set schema archive", "rename to older"])
 @pytest.mark.parametrize("statement", ["insert into {} values (9, 9)", "update {} set v = 9", "truncate {}"])
 async def test_every_operation_says_which_table_it_was(stage: Stage, sibling: str, statement: str) -> None:
-    """Also in another schema of the same name."""
+    """A renamed table is still the topic's, until another one has its name; also in another schema of the same name."""
     await stage.rooms.execute(
         "insert into rooms values (1, 1)", "create schema archive", f"alter table rooms {sibling}"
     )
     await stage.rooms.events()
     place = "archive.rooms" if "schema" in sibling else "public.older"
+    await stage.rooms.execute(statement.format(place))
+    assert [event["topic"] for event in await stage.rooms.events()] == ["public.rooms"]
+    again = ("truncate {}", "insert into {} values (1, 1)") if "insert" not in statement else ("truncate {}",)
+    await stage.rooms.execute("create table rooms (id int primary key, v int)", *(s.format(place) for s in again))
+    await stage.rooms.events()
     await stage.rooms.execute(statement.format(place))
     assert [event["topic"] for event in await stage.rooms.events()] == [place]
 
