@@ -51,7 +51,8 @@ CASES = {
     "one purchase": Case("select * from purchase_session_overview where purchase_id = 4711", 2500),
     "underway": Case("select sessions_underway()", 400),
     "one agreement": Case("select * from session_disagreements where purchase_id = any('{1, 2, 3, 4711}')", 100),
-    "a scan": Case("select activate_invoice('QR-20000')", 300),
+    # The first write after ANALYZE also plans its trigger, which asks the catalog whether the table is as compiled.
+    "a scan": Case("select activate_invoice('QR-20000')", 450),
     "a second scan": Case("select activate_invoice('N-50')", 300),
     "a pause": Case("select pause_session(150)", 300),
     "the countdown": Case("select countdown_active_sessions()", 6000),

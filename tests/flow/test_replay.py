@@ -73,7 +73,7 @@ async def test_the_values_are_those_of_the_old_event(rooms: Bench) -> None:
         "select old::text as old, new::text as new from hearken.events where 2 in (id, replay_of)"
     )
     assert rows[0] == rows[1]
-    assert json.loads(rows[1]["old"]) == {"name": "blue"}
+    assert json.loads(rows[1]["old"]) == {"id": 1, "name": "blue", "price": 10}
 
 
 async def test_a_handlers_own_change_comes_back_only_when_it_is_chosen(rooms: Bench) -> None:

@@ -148,7 +148,7 @@ class Consumer:
     async def _failed_over(self, connection: Connection) -> None:
         """Compare what this consumer was given with the log of another timeline, and write down what is gone."""
         before, lost = self._recollection.timeline, await self._recollection.missing(connection)
-        async with self._services.database.connection() as own:
+        async with self._services.database.engine.connection() as own:
             await self._recollection.note(own, lost)
         if lost:
             logger.error(
