@@ -83,6 +83,16 @@ def members(document: str) -> dict[str, str]:
     return found
 
 
+def changed_columns(op: str, old: Any, new: Any) -> dict[str, list[Any]]:
+    """Column → [before, after]: what an update has changed, what an insert brought and a delete took away."""
+    if op == "update" and isinstance(old, dict) and isinstance(new, dict):
+        return {column: [before, new.get(column)] for column, before in old.items()}
+    row, before = (old, True) if new is None else (new, False)
+    if not isinstance(row, dict):
+        return {}
+    return {column: [value, None] if before else [None, value] for column, value in row.items() if value is not None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """An event of the log.

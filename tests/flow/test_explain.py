@@ -7,10 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from worker.change import Change
+from worker.change import Change, changed_columns
 from worker.declare.registry import Registry
 from worker.deliver.context import Context
-from worker.operate.explain import changed_columns, read_history
+from worker.operate.explain import read_history
 from worker.operate.keys import read_key
 from worker.testing import bench
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.change import Change
+from worker.change import Change, changed_columns
 
 WIDTH = 110
 LABEL = 12
@@ -45,10 +45,10 @@ def _after(moment: datetime, committed_at: datetime) -> str:
 
 def _columns(change: Change) -> dict[str, tuple[Any, Any]]:
     """(before, after) of each column that an update has changed; else (null, value) of each that has a value."""
-    old, new = change.old or {}, change.new or {}
+    columns = changed_columns(change.op, change.old, change.new)
     if change.op == "update":
-        return {name: (old[name], new.get(name)) for name in old}
-    return {name: (None, value) for name, value in (new or old).items() if value is not None}
+        return {name: (before, after) for name, (before, after) in columns.items()}
+    return {name: (None, before if after is None else after) for name, (before, after) in columns.items()}
 
 
 def _changed(name: str, pair: Sequence[Any]) -> str:

@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from worker.capture.catalog import read_table
-from worker.change import former, parse
+from worker.change import changed_columns, former, parse
 from worker.declare.handler import Handler
 from worker.errors import WatchError
 from worker.log.reader import WANTED, wishes
@@ -157,16 +157,6 @@ def _change(event: Mapping[str, Any]) -> TimelineEntry:
     return TimelineEntry(
         event["at"], "change" if event["replay_of"] is None else "replay", event["id"], {**facts, **known}
     )
-
-
-def changed_columns(op: str, old: Any, new: Any) -> dict[str, list[Any]]:
-    """Column → [before, after]: what an update has changed, what an insert brought and a delete took away."""
-    if op == "update" and isinstance(old, dict) and isinstance(new, dict):
-        return {column: [before, new.get(column)] for column, before in old.items()}
-    row, before = (old, True) if new is None else (new, False)
-    if not isinstance(row, dict):
-        return {}
-    return {column: [value, None] if before else [None, value] for column, value in row.items() if value is not None}
 
 
 def _effect(effect: Mapping[str, Any]) -> TimelineEntry:
