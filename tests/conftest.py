@@ -19,6 +19,11 @@ _SLOW_FILES = (
     *("flow/test_canary.py", "flow/test_http_*.py", "flow/*_probes.py", "flow/test_ticking_on_time.py"),
     *("db/*plans.py", "flow/test_openapi.py", "flow/test_endpoint*.py"),
     *("db/test_doctor_server.py", "unit/test_embedded.py"),
+    # What goes through a whole kind of input, one by one.
+    *("db/test_capture_values.py", "db/test_capture_altered.py", "db/test_capture_keys.py", "db/test_enrolment.py"),
+    *("db/test_connections_cleaned.py", "flow/test_one_bad_event.py", "flow/test_meaning*.py", "unit/test_change.py"),
+    *("flow/test_borrowed_connections.py", "flow/test_reconcile.py", "flow/test_sessions_*.py", "flow/test_brake.py"),
+    *("flow/test_retention.py", "db/test_trigger_status.py"),
 )
 # A server of the test's own, or a PostgREST.
 _SLOW_FIXTURES = {"postgres", "server_directory", "club"}

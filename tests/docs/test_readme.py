@@ -69,7 +69,7 @@ def _copy_what_is_committed(clone: Path) -> None:
 
 
 def _environment(system: Path) -> dict[str, str]:
-    ours = ("VIRTUAL_ENV", "UV_PROJECT", "DATABASE_URL", "PORT", "STRIPE_", "HEARKEN_", "CRM_", "PG")
+    ours = ("VIRTUAL_ENV", "UV_PROJECT", "UV_NO_SYNC", "DATABASE_URL", "PORT", "STRIPE_", "HEARKEN_", "CRM_", "PG")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PATH": f"{system}:/usr/bin:/bin"}
 
