@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from psycopg import errors
 
@@ -51,3 +53,23 @@ async def test_a_prepared_statement_outlives_a_change_of_its_table(database_url:
     finally:
         await database.close()
     assert failures <= 2
+
+
+async def test_a_connection_that_is_given_up_is_not_warned_of(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever is stopped while a connection is made new closes it: that is how it is meant, and no news."""
+    database = Database(Settings.model_validate({"DATABASE_URL": database_url, "HEARKEN_CONNECTIONS": "1"}))
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            connection.clean = b"select pg_sleep(60)"
+            using = asyncio.current_task()
+            assert using is not None
+            asyncio.get_running_loop().call_later(0.1, using.cancel)
+    except asyncio.CancelledError:
+        pass
+    async with database.connection() as connection:
+        assert (await (await connection.execute("select 1 as n")).fetchall()) == [{"n": 1}]
+    await database.close()
+    assert [line.getMessage() for line in caplog.records if line.levelname == "WARNING"] == []

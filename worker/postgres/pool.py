@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from worker.errors import ConnectionLost
 from worker.postgres.connection import Connection
+
+# A closed connection was closed by us, or lost; whoever used it has said so, with the reason.
+SAID_ALREADY = "discarding closed connection"
+logging.getLogger("psycopg.pool").addFilter(lambda line: not line.msg.startswith(SAID_ALREADY))
 
 
 class Pool(AsyncConnectionPool[Connection]):
