@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from tests.support.doctor import examined, watched
 from tests.support.pooler import Pooler
@@ -229,3 +231,27 @@ async def test_several_workers_need_more(url: str) -> None:
         await worker.until_ready()
         findings = await examined(url, watched())
     assert findings.about("connections").text.startswith("workers: 1, up to 14 connections each")
+
+
+async def test_a_server_where_transactions_can_be_prepared(server_directory: Path) -> None:
+    """Triggers do not notify there, and how they would if nobody prepares any; said, not a problem."""
+    settings = {**FAST, "max_prepared_transactions": "2"}
+    with EmbeddedPostgres(server_directory / "postgres", settings=settings) as server:
+        await prepare(server.url, watched())
+        text = (await examined(server.url, watched())).about("notifications").text
+        assert "triggers do not notify and workers look twice a second" in text
+        await execute(server.url, text.rpartition("nobody prepares any: ")[2])
+        assert "twice a second" not in (await examined(server.url, watched())).about("notifications").text
+
+
+async def test_a_database_that_does_not_check_text(url: str) -> None:
+    """What its events may end as, and what to do."""
+    name = f"ascii_{uuid4().hex[:8]}"
+    await execute(url, f"create database {name} encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'")
+    try:
+        other = make_conninfo(url, dbname=name)
+        await prepare(other, watched())
+        (await examined(other, watched())).problem("encoding", "SQL_ASCII", "ends dead", "encoding 'UTF8'")
+    finally:
+        await execute(url, f"drop database {name} with (force)")
+    assert (await examined(url, watched())).about("encoding").text == "UTF8"

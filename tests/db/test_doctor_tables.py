@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
@@ -15,6 +16,17 @@ SPLIT = """
 drop table things;
 create table things (id integer primary key, name text) partition by range (id);
 create table things_1 partition of things for values from (0) to (100)
+"""
+
+OWNED = """
+do $$
+declare
+    capture regprocedure;
+begin
+    for capture in select oid from pg_proc where starts_with(proname, 'capture_') loop
+        execute concat('alter function ', capture, ' owner to ROLE');
+    end loop;
+end $$
 """
 
 
@@ -129,4 +141,35 @@ async def test_a_session_replication_role_that_goes_around_triggers(url: str, wh
         assert ("role doctors_role has" in text.replace(" in this database", "")) == ("role" in whose)
     finally:
         await execute(url, f"alter {target} reset session_replication_role")
+        await execute(url, f"drop role {role}")
+
+
+async def test_changes_that_are_not_in_the_log(url: str) -> None:
+    """How many statements, on what, since when and why; and how to make good for them."""
+    await execute(url, "insert into hearken.uncaptured (topic, op, error) values ('public.things', 'update', 'full')")
+    findings = await after(url)
+    findings.problem("capture", "1 statements on public.things since", "(full)", "`hearken backfill public.things`")
+    assert findings.bad == {"capture"}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "usage on schema hearken",
+        "insert on hearken.events",
+        "usage on sequence hearken.events_id_seq",
+    ],
+)
+async def test_an_owner_of_capture_functions_who_may_not_append(url: str, lost: str) -> None:
+    """Before the next change is missed."""
+    grants = ("usage on schema hearken", "insert on hearken.events", "usage on sequence hearken.events_id_seq")
+    role = f"owner_{uuid4().hex[:8]}"
+    await execute(url, f"create role {role}")
+    try:
+        given = [f"grant {grant} to {role}" for grant in grants if grant != lost]
+        findings = await after(url, "grant create on schema hearken to " + role, *given, OWNED.replace("ROLE", role))
+        findings.problem("capture", f"{role} owns capture functions and may not append to the log", f"to {role}")
+    finally:
+        await execute(url, f"reassign owned by {role} to current_user")
+        await execute(url, f"drop owned by {role}")
         await execute(url, f"drop role {role}")
