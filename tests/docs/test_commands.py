@@ -14,6 +14,8 @@ from tests.support.cli import program
 from tests.support.pages import Block, Page, page, pages
 from worker.cli.status import HEADINGS
 
+# Each of them starts dozens of processes, one after the other.
+pytestmark = pytest.mark.timeout(400)
 OPERATE = page("docs/operate.md")
 NEGATIVE = {"doctor"}
 """What answers with 1 here, because no worker runs."""
