@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from psycopg import errors
 
-from worker.postgres.database import Database
+from worker.postgres.database import Connection, Database
 from worker.settings import Settings
 
 
@@ -55,6 +55,19 @@ async def test_a_prepared_statement_outlives_a_change_of_its_table(database_url:
     assert failures <= 2
 
 
+def stop_at_the_next_statement(connection: Connection) -> None:
+    """Cancel the task that uses the connection, just as it begins to give back what was set on it."""
+    using = asyncio.current_task()
+    assert using is not None
+    reset = connection.reset_session
+
+    async def stopped() -> None:
+        using.cancel()
+        await reset()
+
+    connection.reset_session = stopped  # type: ignore[method-assign]
+
+
 async def test_a_connection_that_is_given_up_is_not_warned_of(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,10 +76,7 @@ async def test_a_connection_that_is_given_up_is_not_warned_of(
     await database.open()
     try:
         async with database.connection() as connection:
-            connection.clean = b"select pg_sleep(60)"
-            using = asyncio.current_task()
-            assert using is not None
-            asyncio.get_running_loop().call_later(0.1, using.cancel)
+            stop_at_the_next_statement(connection)
     except asyncio.CancelledError:
         pass
     async with database.connection() as connection:
