@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from psycopg import errors
 
-from worker.postgres.database import Connection, Database
-from worker.settings import Settings
+from tests.support.shop import open_database
+from worker.postgres.database import Connection
 
 
 async def test_a_connection_outlives_any_number_of_failures(database_url: str) -> None:
     """Statements that the session has prepared are known to both sides, or to neither."""
-    database = Database(Settings.model_validate({"DATABASE_URL": database_url, "HEARKEN_CONNECTIONS": "1"}))
-    await database.open()
-    try:
+    async with open_database(database_url, HEARKEN_CONNECTIONS="1") as database:
         for _ in range(30):
             with pytest.raises(errors.DivisionByZero):
                 async with database.connection() as connection:
@@ -28,17 +27,13 @@ async def test_a_connection_outlives_any_number_of_failures(database_url: str) -
                     raise KeyError
         async with database.connection() as connection:
             (left,) = await (await connection.execute("select count(*) as n from pg_prepared_statements")).fetchall()
-    finally:
-        await database.close()
     assert left["n"] <= 2
 
 
 async def test_a_prepared_statement_outlives_a_change_of_its_table(database_url: str) -> None:
     """The first use after it fails, and no other: it is prepared anew."""
-    database = Database(Settings.model_validate({"DATABASE_URL": database_url, "HEARKEN_CONNECTIONS": "1"}))
-    await database.open()
     failures = 0
-    try:
+    async with open_database(database_url, HEARKEN_CONNECTIONS="1") as database:
         async with database.connection() as connection:
             await connection.execute("create table rooms (id int)")
         for number in range(20):
@@ -50,8 +45,6 @@ async def test_a_prepared_statement_outlives_a_change_of_its_table(database_url:
             if number in (8, 14):
                 async with await database.connect() as other:
                     await other.execute(f"alter table rooms add column c{number} int".encode())
-    finally:
-        await database.close()
     assert failures <= 2
 
 
@@ -72,14 +65,10 @@ async def test_a_connection_that_is_given_up_is_not_warned_of(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever is stopped while a connection is made new closes it: that is how it is meant, and no news."""
-    database = Database(Settings.model_validate({"DATABASE_URL": database_url, "HEARKEN_CONNECTIONS": "1"}))
-    await database.open()
-    try:
+    async with open_database(database_url, HEARKEN_CONNECTIONS="1") as database:
+        with suppress(asyncio.CancelledError):
+            async with database.connection() as connection:
+                stop_at_the_next_statement(connection)
         async with database.connection() as connection:
-            stop_at_the_next_statement(connection)
-    except asyncio.CancelledError:
-        pass
-    async with database.connection() as connection:
-        assert (await (await connection.execute("select 1 as n")).fetchall()) == [{"n": 1}]
-    await database.close()
+            assert (await (await connection.execute("select 1 as n")).fetchall()) == [{"n": 1}]
     assert [line.getMessage() for line in caplog.records if line.levelname == "WARNING"] == []

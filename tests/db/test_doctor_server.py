@@ -6,15 +6,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.support.doctor import examined, watched
+from tests.support.doctor import examined, role_of, watched
 from tests.support.pooler import Pooler
 from tests.support.postgres import FAST
 from tests.support.proxy import proxy_to
@@ -43,21 +41,6 @@ async def in_transaction(url: str, statement: str = "select 1") -> AsyncIterator
         await connection.execute(statement.encode())
         yield connection
         await connection.rollback()
-
-
-@asynccontextmanager
-async def role_of(url: str, name: str, *grants: str) -> AsyncIterator[str]:
-    """The URL for a new role with these grants (`{}` is the role); it is gone afterwards."""
-    role = sql.Identifier(name).as_string()
-    await execute(url, f"create role {role} login password 'open'")
-    try:
-        for grant in grants:
-            await execute(url, grant.format(role))
-        parts = urlsplit(url)
-        yield parts._replace(netloc=f"{name}:open@{parts.hostname}:{parts.port}").geturl()
-    finally:
-        await execute(url, f"drop owned by {role}")
-        await execute(url, f"drop role {role}")
 
 
 async def test_a_server_that_is_away(postgres: EmbeddedPostgres) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.doctor import Findings, examined, watched
+from tests.support.doctor import Findings, examined, role_of, watched
 from tests.support.served import execute, prepare
 from tests.support.watched import declare
 
@@ -17,7 +17,7 @@ drop table things;
 create table things (id integer primary key, name text) partition by range (id);
 create table things_1 partition of things for values from (0) to (100)
 """
-
+APPENDING = ("usage on schema hearken", "insert on hearken.events", "usage on sequence hearken.events_id_seq")
 OWNED = """
 do $$
 declare
@@ -152,24 +152,14 @@ async def test_changes_that_are_not_in_the_log(url: str) -> None:
     assert findings.bad == {"capture"}
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        "usage on schema hearken",
-        "insert on hearken.events",
-        "usage on sequence hearken.events_id_seq",
-    ],
-)
+@pytest.mark.parametrize("lost", APPENDING)
 async def test_an_owner_of_capture_functions_who_may_not_append(url: str, lost: str) -> None:
     """Before the next change is missed."""
-    grants = ("usage on schema hearken", "insert on hearken.events", "usage on sequence hearken.events_id_seq")
     role = f"owner_{uuid4().hex[:8]}"
-    await execute(url, f"create role {role}")
-    try:
-        given = [f"grant {grant} to {role}" for grant in grants if grant != lost]
-        findings = await after(url, "grant create on schema hearken to " + role, *given, OWNED.replace("ROLE", role))
-        findings.problem("capture", f"{role} owns capture functions and may not append to the log", f"to {role}")
-    finally:
-        await execute(url, f"reassign owned by {role} to current_user")
-        await execute(url, f"drop owned by {role}")
-        await execute(url, f"drop role {role}")
+    given = [f"grant {right} to {{}}" for right in ("create on schema hearken", *APPENDING) if right != lost]
+    async with role_of(url, role, *given):
+        try:
+            findings = await after(url, OWNED.replace("ROLE", role))
+            findings.problem("capture", f"{role} owns capture functions and may not append to the log", f"to {role}")
+        finally:
+            await execute(url, f"reassign owned by {role} to current_user")

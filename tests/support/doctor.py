@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
+from psycopg import sql
+
+from tests.support.served import execute
 from tests.support.watched import declare
 from worker.declare.builtin import CANARY
 from worker.declare.registry import Registry
@@ -56,3 +61,18 @@ async def examined(url: str | None, declared: Registry | Callable[[], Registry],
     with patch.dict(os.environ, {**kept, **given, **environment}, clear=True):
         load = declared if callable(declared) else lambda: declared
         return Findings([finding async for finding in examine(load)])
+
+
+@asynccontextmanager
+async def role_of(url: str, name: str, *grants: str) -> AsyncIterator[str]:
+    """The URL for a new role with these grants (`{}` is the role); it is gone afterwards."""
+    role = sql.Identifier(name).as_string()
+    await execute(url, f"create role {role} login password 'open'")
+    try:
+        for grant in grants:
+            await execute(url, grant.format(role))
+        parts = urlsplit(url)
+        yield parts._replace(netloc=f"{name}:open@{parts.hostname}:{parts.port}").geturl()
+    finally:
+        await execute(url, f"drop owned by {role}")
+        await execute(url, f"drop role {role}")

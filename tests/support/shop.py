@@ -36,9 +36,9 @@ def stripe_settings(server: LocalStripe, **changed: Any) -> StripeSettings:
 
 
 @asynccontextmanager
-async def open_database(url: str) -> AsyncIterator[Database]:
+async def open_database(url: str, **settings: str) -> AsyncIterator[Database]:
     """The engine's connections to `url`."""
-    database = Database(Settings.model_validate({"DATABASE_URL": url}))
+    database = Database(Settings.model_validate({"DATABASE_URL": url, **settings}))
     await database.open()
     try:
         yield database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-from worker.doctor.finding import Finding, judged
+from worker.doctor.finding import Finding, fine, wrong
 from worker.doctor.patient import Patient
 
 # With SQL_ASCII Postgres neither checks nor converts text.
@@ -15,8 +15,12 @@ ENCODING: LiteralString = "select current_setting('server_encoding') as name"
 async def check_encoding(patient: Patient) -> list[Finding]:
     """What encoding text is kept in."""
     name = (await patient.row(ENCODING))["name"]
-    problems = [
-        "SQL_ASCII: Postgres takes any bytes as text here, and an event with text that is not UTF-8 cannot be read and"
-        " ends dead. Move to a database made with encoding 'UTF8'"
+    if name != "SQL_ASCII":
+        return [fine("encoding", name)]
+    return [
+        wrong(
+            "encoding",
+            "SQL_ASCII: Postgres takes any bytes as text here, and an event with text that is not UTF-8 cannot be read"
+            " and ends dead. Move to a database made with encoding 'UTF8'",
+        )
     ]
-    return [judged("encoding", name, problems if name == "SQL_ASCII" else [])]

@@ -10,7 +10,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from worker.errors import ConnectionLost
 from worker.postgres.connection import Connection
 
-# A closed connection was closed by us, or lost; whoever used it has said so, with the reason.
+# Of a connection that comes back closed psycopg warns. It was closed by us, or it was lost while it was used: then its
+# user gets ConnectionLost, which says why.
 SAID_ALREADY = "discarding closed connection"
 logging.getLogger("psycopg.pool").addFilter(lambda line: not line.msg.startswith(SAID_ALREADY))
 
