@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.support.doctor import examined, watched
 from tests.support.pooler import Pooler
-from tests.support.postgres import FAST
+from tests.support.postgres import FAST, server_in
 from tests.support.proxy import proxy_to
 from tests.support.served import execute, prepare, served
 from tests.support.standby import standby_of
@@ -171,7 +171,7 @@ async def test_a_transaction_that_stays_open(url: str, monkeypatch: pytest.Monke
 async def test_a_prepared_transaction(server_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the name under which it is to be ended; it belongs to no session."""
     settings = {**FAST, "max_prepared_transactions": "2"}
-    with EmbeddedPostgres(server_directory / "postgres", settings=settings) as server:
+    with server_in(server_directory / "postgres", settings) as server:
         await prepare(server.url, watched())
         async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
             await connection.execute("begin")
@@ -203,7 +203,7 @@ async def test_a_notification_queue_that_fills(server_directory: Path) -> None:
 
 async def test_more_connections_than_the_server_has(server_directory: Path) -> None:
     """What a worker's settings need, against what max_connections leaves."""
-    with EmbeddedPostgres(server_directory / "postgres", settings={**FAST, "max_connections": "13"}) as server:
+    with server_in(server_directory / "postgres", {**FAST, "max_connections": "13"}) as server:
         await prepare(server.url, watched())
         findings = await examined(server.url, watched())
         findings.problem("connections", "workers need up to 14, but max_connections leaves 10", "HEARKEN_BATCHES")
