@@ -250,6 +250,15 @@ table hearken.paused
     reason text not null
     constraint paused_pkey PRIMARY KEY (handler)
 
+table hearken.retention
+        -- One row: the time that retention goes by, which follows the server's clock.
+    only_row boolean not null default true
+    trusted timestamp with time zone not null default now()
+    seen timestamp with time zone not null default now()
+        -- What the server's clock said when it was looked at last.
+    constraint retention_only_row_check CHECK (only_row)
+    constraint retention_pkey PRIMARY KEY (only_row)
+
 table hearken.runs
     event_id bigint not null
     topic text not null

@@ -236,7 +236,7 @@ async def test_several_workers_need_more(url: str) -> None:
 async def test_a_server_where_transactions_can_be_prepared(server_directory: Path) -> None:
     """Triggers do not notify there, and how they would if nobody prepares any; said, not a problem."""
     settings = {**FAST, "max_prepared_transactions": "2"}
-    with EmbeddedPostgres(server_directory / "postgres", settings=settings) as server:
+    with server_in(server_directory / "postgres", settings) as server:
         await prepare(server.url, watched())
         text = (await examined(server.url, watched())).about("notifications").text
         assert "triggers do not notify and workers look twice a second" in text

@@ -64,6 +64,18 @@ async def test_an_outdated_trigger(url: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "altered",
+    ["add column size int", "drop column name", "rename column name to title", "alter column name type varchar(9)"],
+)
+async def test_a_table_that_was_altered_since_its_triggers_were_compiled(url: str, altered: str) -> None:
+    """Its changes are captured with care, which costs its writers more, until `migrate` runs."""
+    text = (await after(url, f"alter table things {altered}")).problem(TOPIC, "run `hearken migrate`")
+    assert all(f"trigger hearken_{op} is outdated" in text for op in ("insert", "update", "delete"))
+    await prepare(url, watched())
+    assert (await after(url)).about(TOPIC).state == "ok"
+
+
 async def test_a_disabled_trigger(url: str) -> None:
     """It is there and captures nothing."""
     (await after(url, "alter table things disable trigger hearken_insert")).problem(
