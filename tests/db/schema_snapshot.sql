@@ -346,11 +346,11 @@ table public.active_game_sessions_v2 options: fillfactor=70
     CREATE INDEX active_game_sessions_v2_purchase ON public.active_game_sessions_v2 USING btree (purchase_id, id)
     CREATE UNIQUE INDEX active_game_sessions_v2_live ON public.active_game_sessions_v2 USING btree (purchase_id) WHERE (status = ANY (ARRAY['ready'::text, 'active'::text, 'paused'::text]))
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_delete()
-        -- hearken 45cf24ce85cd75e8
+        -- hearken b9909870e7a64024
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_insert()
-        -- hearken 9cb8e30e67b7ac22
+        -- hearken 5816be115abf2ba8
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_update()
-        -- hearken 851607dda3b353ae
+        -- hearken 31559edfb8f68237
     CREATE TRIGGER sessions_keep_time BEFORE UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = ANY (ARRAY['active'::text, 'paused'::text])) OR (new.ended_at IS NULL)))) EXECUTE FUNCTION sessions_keep_time()
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((new.status <> 'ready'::text)) EXECUTE FUNCTION sessions_refuse('session', 'status', 'A session begins as ready.')
@@ -393,7 +393,7 @@ table public.bookings
     constraint bookings_pkey PRIMARY KEY (id)
     constraint bookings_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE SET NULL
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.bookings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_69292528ccd3_insert()
-        -- hearken 505630da9f71ddfb
+        -- hearken b4cb89c71f6e9a51
 
 table public.crm_customer_mapping
         -- Which customer of the CRM a profile is, and how that was found; without a customer, the last attempt.
@@ -454,11 +454,11 @@ table public.invoices
     CREATE UNIQUE INDEX invoices_purchase_once ON public.invoices USING btree (purchase_id)
     CREATE UNIQUE INDEX invoices_qr_content ON public.invoices USING btree (qr_content)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.invoices REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_delete()
-        -- hearken 1b5b37e61b74b2e2
+        -- hearken 06c83f62b26daa34
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.invoices REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_insert()
-        -- hearken 581d0b0d58f4356e
+        -- hearken 774ef39b9509199c
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.invoices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_update()
-        -- hearken 8018f33bc09e9f43
+        -- hearken ffdb71b033c2b117
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.status <> 'pending'::text)) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'An invoice begins as pending.')
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
@@ -499,9 +499,9 @@ table public.profiles
     updated_at timestamp with time zone not null default now()
     constraint profiles_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_insert()
-        -- hearken 989ba664661474d7
+        -- hearken d28b0e437f19745c
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
-        -- hearken 854e20aec0554ec9
+        -- hearken fd878c822adecaf2
 
 view public.purchase_session_overview
         -- Purchases beside their sessions; sync_status says whether they agree.
@@ -546,9 +546,9 @@ table public.purchases
     CREATE INDEX purchases_created ON public.purchases USING btree (created_at)
     CREATE INDEX purchases_reserved ON public.purchases USING btree (scheduled_for) WHERE (session_status = 'reserved'::text)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_insert()
-        -- hearken 2ec34d3292b7d677
+        -- hearken 628e71c107e1a6f9
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_update()
-        -- hearken e254bcc5cef16bf2
+        -- hearken fd7778f7efdffabe
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.purchases FOR EACH ROW WHEN (((old.payment_status IS DISTINCT FROM new.payment_status) AND (NOT
         CASE old.payment_status
@@ -631,13 +631,13 @@ table public.spaces
     updated_at timestamp with time zone not null default now()
     constraint spaces_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.spaces REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
-        -- hearken 5cfba529469a1652
+        -- hearken 0d1666a17dca3246
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.spaces REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
-        -- hearken 851edeee71cc92b3
+        -- hearken 46b8223d16bfb44f
     CREATE TRIGGER hearken_truncate AFTER TRUNCATE ON public.spaces FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
-        -- hearken 6b7837382c0421d9
+        -- hearken caf79fa48123e1cc
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
-        -- hearken 40d5a766ee65a965
+        -- hearken 8c68e0f8fc666b66
 
 sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
@@ -756,6 +756,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -779,11 +781,20 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.spaces', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.spaces', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -811,11 +822,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
-        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -828,11 +839,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -846,6 +861,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -869,11 +886,20 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.spaces', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.spaces', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "stripe_product_id", ''::text as "stripe_price_id") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -901,11 +927,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -918,11 +944,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -936,6 +966,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -959,8 +991,15 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
     begin
-        insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end);
+        insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', nullif(current_setting('hearken.origin', true), ''), noted);
         captured := 1;
     exception when others then
         begin
@@ -971,11 +1010,15 @@ begin
         raise warning 'hearken: % was not captured: %', topic, sqlerrm;
     end;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -989,6 +1032,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -1012,14 +1057,23 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.spaces', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.spaces', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r
@@ -1031,7 +1085,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.spaces', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
@@ -1063,13 +1117,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "capacity", ''''::text as "price_per_hour", ''''::text as "is_active", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1082,11 +1136,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1100,6 +1158,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1123,11 +1183,20 @@ begin
     if renamed and to_regclass('"public"."invoices"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.invoices', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.invoices', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1155,11 +1224,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
-        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1172,11 +1241,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1190,6 +1263,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1213,11 +1288,20 @@ begin
     if renamed and to_regclass('"public"."invoices"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.invoices', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.invoices', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1245,11 +1329,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1262,11 +1346,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1280,6 +1368,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1303,14 +1393,23 @@ begin
     if renamed and to_regclass('"public"."invoices"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.invoices', 'update', r.k, pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.invoices', 'update', r.k, pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o cross join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r
@@ -1322,7 +1421,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.invoices', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
@@ -1354,13 +1453,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1373,11 +1472,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1391,6 +1494,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.profiles';
@@ -1414,11 +1519,20 @@ begin
     if renamed and to_regclass('"public"."profiles"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.profiles', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.profiles', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1446,11 +1560,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1463,11 +1577,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1481,6 +1599,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.profiles';
@@ -1504,14 +1624,23 @@ begin
     if renamed and to_regclass('"public"."profiles"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.profiles', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.profiles', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r
@@ -1523,7 +1652,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.profiles', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
@@ -1555,13 +1684,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1574,11 +1703,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1592,6 +1725,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'bookings' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.bookings';
@@ -1615,11 +1750,20 @@ begin
     if renamed and to_regclass('"public"."bookings"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.bookings', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.bookings', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."bookings"', '6de6971d53cfa3a68dee07ff2f4c60d3') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1647,11 +1791,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."bookings"'', ''6de6971d53cfa3a68dee07ff2f4c60d3'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."bookings"'', ''6de6971d53cfa3a68dee07ff2f4c60d3'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1664,11 +1808,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_69292528ccd33ae3', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_69292528ccd33ae3', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1682,6 +1830,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1705,11 +1855,20 @@ begin
     if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.active_game_sessions_v2', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.active_game_sessions_v2', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1737,11 +1896,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
-        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1754,11 +1913,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1772,6 +1935,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1795,11 +1960,20 @@ begin
     if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.active_game_sessions_v2', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.active_game_sessions_v2', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1827,11 +2001,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1844,11 +2018,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1862,6 +2040,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1885,14 +2065,23 @@ begin
     if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.active_game_sessions_v2', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.active_game_sessions_v2', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r
@@ -1904,7 +2093,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.active_game_sessions_v2', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
@@ -1936,13 +2125,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "status", ''''::text as "minutes_total", ''''::text as "minutes_used", ''''::text as "minutes_remaining", ''''::text as "created_at", ''''::text as "started_at", ''''::text as "last_countdown_at", ''''::text as "paused_at", ''''::text as "ended_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1955,11 +2144,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1973,6 +2166,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.purchases';
@@ -1996,11 +2191,20 @@ begin
     if renamed and to_regclass('"public"."purchases"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.purchases', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.purchases', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "package_name", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -2028,11 +2232,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "package_name", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -2045,11 +2249,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -2063,6 +2271,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.purchases';
@@ -2086,14 +2296,23 @@ begin
     if renamed and to_regclass('"public"."purchases"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.purchases', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.purchases', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r
@@ -2105,7 +2324,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.purchases', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
@@ -2137,13 +2356,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "user_id", ''''::text as "package_name", ''''::text as "minutes", ''''::text as "amount_cents", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status", ''''::text as "scheduled_for", ''''::text as "paid_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -2156,11 +2375,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -2241,6 +2464,8 @@ begin
         and has_sequence_privilege(to_regclass('hearken.events_id_seq'), 'usage')
         and exists (select from pg_partitioned_table where partrelid = to_regclass('hearken.events') and partdefid <> 0),
         false);
+exception when others then
+    return false;
 end $function$
 
 CREATE OR REPLACE FUNCTION hearken.key_now(relation oid, compiled text[], as_compiled text)

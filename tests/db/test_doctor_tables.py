@@ -164,6 +164,27 @@ async def test_changes_that_are_not_in_the_log(url: str) -> None:
     assert findings.bad == {"capture"}
 
 
+async def test_an_owner_of_capture_functions_who_may_not_call_what_they_call(url: str) -> None:
+    """Each of them, and the statement that ends it."""
+    role = f"owner_{uuid4().hex[:8]}"
+    await execute(url, f"create role {role}")
+    try:
+        given = f"grant usage, create on schema hearken to {role}; grant insert on hearken.events to {role}"
+        await after(url, *given.split("; "), f"grant usage on sequence hearken.events_id_seq to {role}")
+        await execute(url, OWNED.replace("ROLE", role))
+        findings = await after(url, "revoke execute on all functions in schema hearken from public")
+        text = findings.problem("capture", "may not execute what they call", "hearken.note()", "hearken.key_now(")
+        await execute(url, text.partition("call: ")[2])
+        assert (await after(url)).about("capture").state == "ok"
+        (await after(url, "drop function hearken.note()")).problem(
+            "capture", "hearken.note(), not all of which are there"
+        )
+    finally:
+        await execute(url, f"reassign owned by {role} to current_user")
+        await execute(url, f"drop owned by {role}")
+        await execute(url, f"drop role {role}")
+
+
 @pytest.mark.parametrize(
     "lost",
     [
