@@ -203,6 +203,23 @@ table hearken.migrations
     applied_at timestamp with time zone not null default now()
     constraint migrations_pkey PRIMARY KEY (area, version)
 
+table hearken.moves
+    handler text not null
+    topic text not null
+    heard text[] not null
+        -- The topics whose events go along.
+    seen pg_snapshot
+        -- Where this round began; null for the first.
+    target pg_snapshot not null
+    last_id bigint not null
+        -- How far this round has come, up to its target.
+    large boolean not null default false
+        -- Whether this round had more than one batch.
+    copies xid8[] not null default '{}'::xid8[]
+        -- The transactions that appended: what the cursor has yet to see once it is moved.
+    began_at timestamp with time zone not null default now()
+    constraint moves_pkey PRIMARY KEY (handler)
+
 table hearken.package_syncs
         -- Bulk syncs of packages, and how far each has come.
     id bigint not null generated always as identity

@@ -101,8 +101,7 @@ async def _enrol(connection: AsyncConnection[Any], registry: Registry, enrolment
     async with connection.transaction():
         if enrolment not in (await _still_pending(connection, registry)).enrolments:
             return False
-        await enrol(connection, enrolment)
-        return True
+        return await enrol(connection, enrolment)
 
 
 async def _first_partitions(connection: AsyncConnection[Any]) -> list[Partition]:
