@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import FAST, create_template, new_database, temporary_directory
+from tests.support.postgres import create_template, new_database, server_in, temporary_directory
 from worker.dev.embedded import EmbeddedPostgres
 
 _TESTS = Path(__file__).parent
@@ -56,7 +56,7 @@ def shared_postgres() -> Iterator[EmbeddedPostgres]:
     """The server of this test process. Tests never stop it; those that must use `postgres`."""
     with (
         temporary_directory() as directory,
-        EmbeddedPostgres(Path(directory) / "postgres", settings=FAST) as server,
+        server_in(Path(directory) / "postgres") as server,
     ):
         yield server
 
@@ -84,5 +84,5 @@ def empty_database_url(shared_postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture
 def postgres(server_directory: Path) -> Iterator[EmbeddedPostgres]:
     """A server of the test's own, running, to stop, kill and restart."""
-    with EmbeddedPostgres(server_directory / "postgres", settings=FAST) as server:
+    with server_in(server_directory / "postgres") as server:
         yield server

@@ -29,7 +29,7 @@ from worker.http.server import HttpServer
 from worker.install.migrate import require_migrated
 from worker.install.privileges import require_rights
 from worker.install.row_security import require_every_row
-from worker.log.partitions import Retention
+from worker.log.retention import Retention
 from worker.observe.canary import Canary
 from worker.observe.gauges import Gauges
 from worker.observe.health import Health

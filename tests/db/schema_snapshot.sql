@@ -203,6 +203,23 @@ table hearken.migrations
     applied_at timestamp with time zone not null default now()
     constraint migrations_pkey PRIMARY KEY (area, version)
 
+table hearken.moves
+    handler text not null
+    topic text not null
+    heard text[] not null
+        -- The topics whose events go along.
+    seen pg_snapshot
+        -- Where this round began; null for the first.
+    target pg_snapshot not null
+    last_id bigint not null
+        -- How far this round has come, up to its target.
+    large boolean not null default false
+        -- Whether this round had more than one batch.
+    copies xid8[] not null default '{}'::xid8[]
+        -- The transactions that appended: what the cursor has yet to see once it is moved.
+    began_at timestamp with time zone not null default now()
+    constraint moves_pkey PRIMARY KEY (handler)
+
 table hearken.package_syncs
         -- Bulk syncs of packages, and how far each has come.
     id bigint not null generated always as identity
@@ -249,6 +266,15 @@ table hearken.paused
     by text not null
     reason text not null
     constraint paused_pkey PRIMARY KEY (handler)
+
+table hearken.retention
+        -- One row: the time that retention goes by, which follows the server's clock.
+    only_row boolean not null default true
+    trusted timestamp with time zone not null default now()
+    seen timestamp with time zone not null default now()
+        -- What the server's clock said when it was looked at last.
+    constraint retention_only_row_check CHECK (only_row)
+    constraint retention_pkey PRIMARY KEY (only_row)
 
 table hearken.runs
     event_id bigint not null
@@ -337,11 +363,11 @@ table public.active_game_sessions_v2 options: fillfactor=70
     CREATE INDEX active_game_sessions_v2_purchase ON public.active_game_sessions_v2 USING btree (purchase_id, id)
     CREATE UNIQUE INDEX active_game_sessions_v2_live ON public.active_game_sessions_v2 USING btree (purchase_id) WHERE (status = ANY (ARRAY['ready'::text, 'active'::text, 'paused'::text]))
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_delete()
-        -- hearken 45cf24ce85cd75e8
+        -- hearken b9909870e7a64024
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.active_game_sessions_v2 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_insert()
-        -- hearken 9cb8e30e67b7ac22
+        -- hearken 5816be115abf2ba8
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.active_game_sessions_v2 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_86e00de72afa_update()
-        -- hearken 851607dda3b353ae
+        -- hearken 31559edfb8f68237
     CREATE TRIGGER sessions_keep_time BEFORE UPDATE ON public.active_game_sessions_v2 FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = ANY (ARRAY['active'::text, 'paused'::text])) OR (new.ended_at IS NULL)))) EXECUTE FUNCTION sessions_keep_time()
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.active_game_sessions_v2 FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.active_game_sessions_v2 FOR EACH ROW WHEN ((new.status <> 'ready'::text)) EXECUTE FUNCTION sessions_refuse('session', 'status', 'A session begins as ready.')
@@ -384,7 +410,7 @@ table public.bookings
     constraint bookings_pkey PRIMARY KEY (id)
     constraint bookings_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES profiles(id) ON DELETE SET NULL
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.bookings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_69292528ccd3_insert()
-        -- hearken 505630da9f71ddfb
+        -- hearken b4cb89c71f6e9a51
 
 table public.crm_customer_mapping
         -- Which customer of the CRM a profile is, and how that was found; without a customer, the last attempt.
@@ -445,11 +471,11 @@ table public.invoices
     CREATE UNIQUE INDEX invoices_purchase_once ON public.invoices USING btree (purchase_id)
     CREATE UNIQUE INDEX invoices_qr_content ON public.invoices USING btree (qr_content)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.invoices REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_delete()
-        -- hearken 1b5b37e61b74b2e2
+        -- hearken 06c83f62b26daa34
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.invoices REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_insert()
-        -- hearken 581d0b0d58f4356e
+        -- hearken 774ef39b9509199c
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.invoices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_380648f54b4d_update()
-        -- hearken 8018f33bc09e9f43
+        -- hearken ffdb71b033c2b117
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.invoices FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_first AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.status <> 'pending'::text)) EXECUTE FUNCTION sessions_refuse('invoice', 'status', 'An invoice begins as pending.')
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT
@@ -490,9 +516,9 @@ table public.profiles
     updated_at timestamp with time zone not null default now()
     constraint profiles_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.profiles REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_insert()
-        -- hearken 989ba664661474d7
+        -- hearken d28b0e437f19745c
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.profiles REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_484fb0ce3df2_update()
-        -- hearken 854e20aec0554ec9
+        -- hearken fd878c822adecaf2
 
 view public.purchase_session_overview
         -- Purchases beside their sessions; sync_status says whether they agree.
@@ -537,9 +563,9 @@ table public.purchases
     CREATE INDEX purchases_created ON public.purchases USING btree (created_at)
     CREATE INDEX purchases_reserved ON public.purchases USING btree (scheduled_for) WHERE (session_status = 'reserved'::text)
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.purchases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_insert()
-        -- hearken 2ec34d3292b7d677
+        -- hearken 628e71c107e1a6f9
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.purchases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_abde1b82e9df_update()
-        -- hearken e254bcc5cef16bf2
+        -- hearken fd7778f7efdffabe
     CREATE TRIGGER sessions_no_truncate BEFORE TRUNCATE ON public.purchases FOR EACH STATEMENT EXECUTE FUNCTION sessions_refuse_truncate()
     CREATE TRIGGER sessions_refuse_status AFTER UPDATE ON public.purchases FOR EACH ROW WHEN (((old.payment_status IS DISTINCT FROM new.payment_status) AND (NOT
         CASE old.payment_status
@@ -622,13 +648,13 @@ table public.spaces
     updated_at timestamp with time zone not null default now()
     constraint spaces_pkey PRIMARY KEY (id)
     CREATE TRIGGER hearken_delete AFTER DELETE ON public.spaces REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_delete()
-        -- hearken 5cfba529469a1652
+        -- hearken 0d1666a17dca3246
     CREATE TRIGGER hearken_insert AFTER INSERT ON public.spaces REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_insert()
-        -- hearken 851edeee71cc92b3
+        -- hearken 46b8223d16bfb44f
     CREATE TRIGGER hearken_truncate AFTER TRUNCATE ON public.spaces FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_truncate()
-        -- hearken 6b7837382c0421d9
+        -- hearken caf79fa48123e1cc
     CREATE TRIGGER hearken_update AFTER UPDATE ON public.spaces REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION hearken.capture_30ccd8d8f1a6_update()
-        -- hearken 40d5a766ee65a965
+        -- hearken 8c68e0f8fc666b66
 
 sequence public.spaces_id_seq
     bigint increment 1 minimum 1 maximum 9223372036854775807 start 1 cache 1
@@ -747,6 +773,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -770,11 +798,20 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.spaces', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.spaces', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -802,11 +839,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
-        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "name", null::text as "description", null::text as "stripe_product_id", null::text as "stripe_price_id") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -819,11 +856,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -837,6 +878,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -860,11 +903,20 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.spaces', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.spaces', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "stripe_product_id", ''::text as "stripe_price_id") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."spaces"', '21f5840edf071e1006a12502f693b8f5') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -892,11 +944,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -909,11 +961,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -927,6 +983,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -950,8 +1008,15 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
     begin
-        insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end);
+        insert into hearken.events (topic, op, origin, note) values (topic, 'truncate', nullif(current_setting('hearken.origin', true), ''), noted);
         captured := 1;
     exception when others then
         begin
@@ -962,11 +1027,15 @@ begin
         raise warning 'hearken: % was not captured: %', topic, sqlerrm;
     end;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -980,6 +1049,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'spaces' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.spaces';
@@ -1003,14 +1074,23 @@ begin
     if renamed and to_regclass('"public"."spaces"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.spaces', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.spaces', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r
@@ -1022,7 +1102,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.spaces', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "name", ''::text as "description", ''::text as "capacity", ''::text as "price_per_hour", ''::text as "is_active", ''::text as "stripe_product_id", ''::text as "stripe_price_id", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
@@ -1054,13 +1134,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "name", null::text as "description", null::text as "capacity", null::text as "price_per_hour", null::text as "is_active", null::text as "stripe_product_id", null::text as "stripe_price_id", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from old_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "name", ''''::text as "description", ''''::text as "capacity", ''''::text as "price_per_hour", ''''::text as "is_active", ''''::text as "stripe_product_id", ''''::text as "stripe_price_id", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("name"), 0) + coalesce(pg_column_size("description"), 0) + coalesce(pg_column_size("stripe_product_id"), 0) + coalesce(pg_column_size("stripe_price_id"), 0) < 65536 as small, row("name", "description", "capacity", "price_per_hour", "is_active", "stripe_product_id", "stripe_price_id")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "name" as "w0", "description" as "w1", "capacity" as "w2", "price_per_hour" as "w3", "is_active" as "w4", "stripe_product_id" as "w5", "stripe_price_id" as "w6" from new_rows x) b cross join lateral (select b."w0" as "name", b."w1" as "description", b."w2" as "capacity", b."w3" as "price_per_hour", b."w4" as "is_active", b."w5" as "stripe_product_id", b."w6" as "stripe_price_id") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."spaces"'', ''21f5840edf071e1006a12502f693b8f5'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1073,11 +1153,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock( -7975185623630100811) then pg_advisory_unlock( -7975185623630100811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_30ccd8d8f1a67670', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1091,6 +1175,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1114,11 +1200,20 @@ begin
     if renamed and to_regclass('"public"."invoices"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.invoices', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.invoices', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1146,11 +1241,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
-        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1163,11 +1258,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1181,6 +1280,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1204,11 +1305,20 @@ begin
     if renamed and to_regclass('"public"."invoices"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.invoices', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.invoices', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."invoices"', 'a3851db9cd0d8dc88f46128a0f5fff4c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1236,11 +1346,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1253,11 +1363,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1271,6 +1385,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'invoices' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.invoices';
@@ -1294,14 +1410,23 @@ begin
     if renamed and to_regclass('"public"."invoices"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.invoices', 'update', r.k, pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.invoices', 'update', r.k, pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o cross join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r
@@ -1313,7 +1438,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.invoices', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), pg_catalog.row_to_json(o.image), pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''::text as "id", ''::text as "number", ''::text as "qr_content", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
@@ -1345,13 +1470,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), o.image, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "number", null::text as "qr_content", null::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from old_rows x) b) o full join (select b.* from (select ''''::text as "id", ''''::text as "number", ''''::text as "qr_content", ''''::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("number"), 0) + coalesce(pg_column_size("qr_content"), 0) + coalesce(pg_column_size("status"), 0) < 65536 as small, row(x.*)::record as watched from new_rows x) b) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."invoices"'', ''a3851db9cd0d8dc88f46128a0f5fff4c'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1364,11 +1489,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(3760701802554535919) then pg_advisory_unlock(3760701802554535919)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_380648f54b4df0d6', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1382,6 +1511,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.profiles';
@@ -1405,11 +1536,20 @@ begin
     if renamed and to_regclass('"public"."profiles"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.profiles', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.profiles', 'insert', r.k, r.image, nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."profiles"', '1c0fe14b3e88c4b6e14f6018a27b8435') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1437,11 +1577,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1454,11 +1594,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1472,6 +1616,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'profiles' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.profiles';
@@ -1495,14 +1641,23 @@ begin
     if renamed and to_regclass('"public"."profiles"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.profiles', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.profiles', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r
@@ -1514,7 +1669,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.profiles', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "last_login_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, (select pg_catalog.row_to_json(kept.*) from (select "id", "last_login_at", "created_at", "updated_at") kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
@@ -1546,13 +1701,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "last_login_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from old_rows x) b cross join lateral (select b."w0" as "last_login_at") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "last_login_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small, row("last_login_at")::record as watched, row("id", "created_at", "updated_at")::record as unwatched, "last_login_at" as "w0" from new_rows x) b cross join lateral (select b."w0" as "last_login_at") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."profiles"'', ''1c0fe14b3e88c4b6e14f6018a27b8435'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1565,11 +1720,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(5528535878740492814) then pg_advisory_unlock(5528535878740492814)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_484fb0ce3df28849', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1583,6 +1742,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'bookings' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.bookings';
@@ -1606,11 +1767,20 @@ begin
     if renamed and to_regclass('"public"."bookings"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.bookings', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.bookings', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, true as small from new_rows x) b) r where ((hearken.fits('"public"."bookings"', '6de6971d53cfa3a68dee07ff2f4c60d3') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1638,11 +1808,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, true as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."bookings"'', ''6de6971d53cfa3a68dee07ff2f4c60d3'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."bookings"'', ''6de6971d53cfa3a68dee07ff2f4c60d3'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1655,11 +1825,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_69292528ccd33ae3', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(1050360622179970482) then pg_advisory_unlock(1050360622179970482)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_69292528ccd33ae3', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1673,6 +1847,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1696,11 +1872,20 @@ begin
     if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, old, origin, note)
-        select 'public.active_game_sessions_v2', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.active_game_sessions_v2', 'delete', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1728,11 +1913,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, origin, note, left_out)
-        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''delete'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select null::text as "id", null::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from old_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1745,11 +1930,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1763,6 +1952,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1786,11 +1977,20 @@ begin
     if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.active_game_sessions_v2', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.active_game_sessions_v2', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."active_game_sessions_v2"', 'afc5ea6bd32e6fd9c8a5204cf5f1353b') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -1818,11 +2018,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1835,11 +2035,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1853,6 +2057,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'active_game_sessions_v2' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.active_game_sessions_v2';
@@ -1876,14 +2082,23 @@ begin
     if renamed and to_regclass('"public"."active_game_sessions_v2"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.active_game_sessions_v2', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.active_game_sessions_v2', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r
@@ -1895,7 +2110,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.active_game_sessions_v2', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "purchase_id", ''::text as "status", ''::text as "minutes_total", ''::text as "minutes_used", ''::text as "minutes_remaining", ''::text as "created_at", ''::text as "started_at", ''::text as "last_countdown_at", ''::text as "paused_at", ''::text as "ended_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
@@ -1927,13 +2142,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "purchase_id", null::text as "status", null::text as "minutes_total", null::text as "minutes_used", null::text as "minutes_remaining", null::text as "created_at", null::text as "started_at", null::text as "last_countdown_at", null::text as "paused_at", null::text as "ended_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from old_rows x) b cross join lateral (select b."w0" as "status") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "purchase_id", ''''::text as "status", ''''::text as "minutes_total", ''''::text as "minutes_used", ''''::text as "minutes_remaining", ''''::text as "created_at", ''''::text as "started_at", ''''::text as "last_countdown_at", ''''::text as "paused_at", ''''::text as "ended_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("status"), 0) < 65536 as small, row("status")::record as watched, row("id", "purchase_id", "minutes_total", "minutes_used", "minutes_remaining", "created_at", "started_at", "last_countdown_at", "paused_at", "ended_at")::record as unwatched, "status" as "w0" from new_rows x) b cross join lateral (select b."w0" as "status") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."active_game_sessions_v2"'', ''afc5ea6bd32e6fd9c8a5204cf5f1353b'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -1946,11 +2161,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(116537335977575097) then pg_advisory_unlock(116537335977575097)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_86e00de72afa6e66', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -1964,6 +2183,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.purchases';
@@ -1987,11 +2208,20 @@ begin
     if renamed and to_regclass('"public"."purchases"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         insert into hearken.events (topic, op, key, new, origin, note)
-        select 'public.purchases', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.purchases', 'insert', r.k, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.* from (select ''::text as "id", ''::text as "package_name", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where ((hearken.fits('"public"."purchases"', 'afd5dc4df88c3e44535deb07d82af58c') and coalesce("r".small, true)) or set_config('hearken.careful', 'on', true) is null);
         get diagnostics captured = row_count;
@@ -2019,11 +2249,11 @@ begin
                 end loop;
             end loop;
             execute format('insert into hearken.events (topic, op, key, new, origin, note, left_out)
-        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end, %4$L::text[]
+        select %1$L, ''insert'', r.k, r.image, nullif(current_setting(''hearken.origin'', true), ''''), %6$L::jsonb, %4$L::text[]
         from (select b.* from (select ''''::text as "id", ''''::text as "package_name", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small from new_rows x) b) r where not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -2036,11 +2266,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -2054,6 +2288,8 @@ AS $function$
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> 'purchases' or tg_table_schema <> 'public';
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := 'public.purchases';
@@ -2077,14 +2313,23 @@ begin
     if renamed and to_regclass('"public"."purchases"') is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
-    if renamed then
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
+    unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         if exists (select from new_rows offset 1) then
             perform set_config('hearken.many', 'on', true);
         else
             insert into hearken.events (topic, op, key, old, new, origin, note)
-        select 'public.purchases', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), case when current_setting('hearken.note', true) <> '' then hearken.note() end
+        select 'public.purchases', 'update', r.k, case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), nullif(current_setting('hearken.origin', true), ''), noted
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o cross join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r
@@ -2096,7 +2341,7 @@ begin
             perform set_config('hearken.many', '', true);
             insert into hearken.events (topic, op, key, old, new, origin, note)
         select 'public.purchases', case when o.k is null then 'insert' when r.k is null then 'delete' else 'update' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select case when current_setting('hearken.note', true) <> '' then hearken.note() end)
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then pg_catalog.row_to_json(o.image) else o.part end, pg_catalog.row_to_json(r.image), (select nullif(current_setting('hearken.origin', true), '')), (select noted)
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''::text as "id", ''::text as "user_id", ''::text as "package_name", ''::text as "minutes", ''::text as "amount_cents", ''::text as "currency", ''::text as "payment_status", ''::text as "session_status", ''::text as "scheduled_for", ''::text as "paid_at", ''::text as "created_at", ''::text as "updated_at") gone cross join lateral (
             select "id"::text collate "C" as k, coalesce(x.*) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
@@ -2128,13 +2373,13 @@ begin
             end loop;
             execute format('insert into hearken.events (topic, op, key, old, new, origin, note, left_out)
         select %1$L, case when o.k is null then ''insert'' when r.k is null then ''delete'' else ''update'' end,
-               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select case when current_setting(''hearken.note'', true) <> '''' then hearken.note() end), %4$L::text[]
+               coalesce(r.k, o.k), case when o.unwatched operator(pg_catalog.*<>) r.unwatched then o.image else o.part end, r.image, (select nullif(current_setting(''hearken.origin'', true), '''')), (select %6$L::jsonb), %4$L::text[]
         from (select b.*, pg_catalog.row_to_json(w.*) as part from (select null::text as "id", null::text as "user_id", null::text as "package_name", null::text as "minutes", null::text as "amount_cents", null::text as "currency", null::text as "payment_status", null::text as "session_status", null::text as "scheduled_for", null::text as "paid_at", null::text as "created_at", null::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from old_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) o full join (select b.*, pg_catalog.row_to_json(w.*) as part from (select ''''::text as "id", ''''::text as "user_id", ''''::text as "package_name", ''''::text as "minutes", ''''::text as "amount_cents", ''''::text as "currency", ''''::text as "payment_status", ''''::text as "session_status", ''''::text as "scheduled_for", ''''::text as "paid_at", ''''::text as "created_at", ''''::text as "updated_at") gone cross join lateral (
             select %3$s collate "C" as k, (select row_to_json(kept.*) from (select %2$s) kept) as image, coalesce(pg_column_size("package_name"), 0) + coalesce(pg_column_size("currency"), 0) + coalesce(pg_column_size("payment_status"), 0) + coalesce(pg_column_size("session_status"), 0) < 65536 as small, row("payment_status", "scheduled_for")::record as watched, row("id", "user_id", "package_name", "minutes", "amount_cents", "currency", "session_status", "paid_at", "created_at", "updated_at")::record as unwatched, "payment_status" as "w0", "scheduled_for" as "w1" from new_rows x) b cross join lateral (select b."w0" as "payment_status", b."w1" as "scheduled_for") w) r on o.k = r.k
         where (o.k is null or r.k is null or o.watched operator(pg_catalog.*<>) r.watched) and not %5$s', topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, '{id}', '"id"::text'), left_out,
-                           case when renamed then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("o".small, true) and coalesce("r".small, true))' end);
+                           case when unfit then 'false' else '(hearken.fits(''"public"."purchases"'', ''afd5dc4df88c3e44535deb07d82af58c'') and coalesce("o".small, true) and coalesce("r".small, true))' end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -2147,11 +2392,15 @@ begin
         end;
     end if;
     if captured > 0 then
-        perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        begin
+            perform case when pg_try_advisory_lock(4974397455364337811) then pg_advisory_unlock(4974397455364337811)::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify('hearken_abde1b82e9dfd061', '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end $function$
@@ -2232,6 +2481,8 @@ begin
         and has_sequence_privilege(to_regclass('hearken.events_id_seq'), 'usage')
         and exists (select from pg_partitioned_table where partrelid = to_regclass('hearken.events') and partdefid <> 0),
         false);
+exception when others then
+    return false;
 end $function$
 
 CREATE OR REPLACE FUNCTION hearken.key_now(relation oid, compiled text[], as_compiled text)

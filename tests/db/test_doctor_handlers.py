@@ -51,6 +51,14 @@ async def test_a_cursor_from_another_database(url: str) -> None:
     findings.problem("handler hearken.canary", "hearken rebase")
 
 
+async def test_one_that_is_declared_otherwise(url: str) -> None:
+    """By what it differs, and who is to migrate: its workers step aside."""
+    await execute(url, "update hearken.declarations set declaration = declaration || '{\"fold\": true}'")
+    (await examined(url, watched())).problem(
+        "handler hear", "declared otherwise (fold", "workers step aside", "run `hearken migrate` with the newer"
+    )
+
+
 async def test_one_that_is_paused(url: str) -> None:
     """Why, and what lets it go on."""
     await execute(url, "insert into hearken.paused (handler, by, reason) values ('hear', 'anna', 'inventory')")

@@ -62,6 +62,16 @@ async def test_an_old_partition_that_a_handler_is_not_done_with(url: str) -> Non
     assert kept.about("old partitions").state == "ok"
 
 
+async def test_a_clock_of_the_server_that_has_jumped(url: str) -> None:
+    """How long everything is kept because of it; the statement it is told ends it where the clock is right."""
+    await execute(url, "update hearken.retention set trusted = now() - interval '40 days'")
+    text = (await examined(url, watched())).problem(
+        "retention", "clock has jumped", "kept 39d 23h longer", "set a wrong clock right"
+    )
+    await execute(url, text.partition("right: ")[2])
+    assert (await examined(url, watched())).about("retention").state == "ok"
+
+
 async def test_what_the_canary_has_not_seen_keeps_no_partition(url: str) -> None:
     """It may have been turned off with an event under way."""
     await execute(url, OLD)

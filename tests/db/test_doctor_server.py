@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.support.doctor import examined, role_of, watched
 from tests.support.pooler import Pooler
-from tests.support.postgres import FAST
+from tests.support.postgres import FAST, server_in
 from tests.support.proxy import proxy_to
 from tests.support.served import execute, prepare, served
 from tests.support.standby import standby_of
@@ -22,6 +22,7 @@ from worker.dev.embedded import EmbeddedPostgres
 from worker.doctor import examination, transactions
 from worker.doctor.finding import Finding
 from worker.doctor.patient import Patient
+from worker.errors import MigrationError
 from worker.postgres import database
 
 EVERYTHING = {"notifications", "rights", "migrations", "tables", "handlers", "transactions", "connections"}
@@ -154,7 +155,7 @@ async def test_a_transaction_that_stays_open(url: str, monkeypatch: pytest.Monke
 async def test_a_prepared_transaction(server_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the name under which it is to be ended; it belongs to no session."""
     settings = {**FAST, "max_prepared_transactions": "2"}
-    with EmbeddedPostgres(server_directory / "postgres", settings=settings) as server:
+    with server_in(server_directory / "postgres", settings) as server:
         await prepare(server.url, watched())
         async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
             await connection.execute("begin")
@@ -186,7 +187,7 @@ async def test_a_notification_queue_that_fills(server_directory: Path) -> None:
 
 async def test_more_connections_than_the_server_has(server_directory: Path) -> None:
     """What a worker's settings need, against what max_connections leaves."""
-    with EmbeddedPostgres(server_directory / "postgres", settings={**FAST, "max_connections": "13"}) as server:
+    with server_in(server_directory / "postgres", {**FAST, "max_connections": "13"}) as server:
         await prepare(server.url, watched())
         findings = await examined(server.url, watched())
         findings.problem("connections", "workers need up to 14, but max_connections leaves 10", "HEARKEN_BATCHES")
@@ -219,12 +220,48 @@ async def test_several_workers_need_more(url: str) -> None:
 async def test_a_server_where_transactions_can_be_prepared(server_directory: Path) -> None:
     """Triggers do not notify there, and how they would if nobody prepares any; said, not a problem."""
     settings = {**FAST, "max_prepared_transactions": "2"}
-    with EmbeddedPostgres(server_directory / "postgres", settings=settings) as server:
+    with server_in(server_directory / "postgres", settings) as server:
         await prepare(server.url, watched())
         text = (await examined(server.url, watched())).about("notifications").text
         assert "triggers do not notify and workers look twice a second" in text
         await execute(server.url, text.rpartition("nobody prepares any: ")[2])
         assert "twice a second" not in (await examined(server.url, watched())).about("notifications").text
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP"])
+async def test_a_database_that_lacks_characters_is_refused(url: str, encoding: str) -> None:
+    """By `migrate`, with what to do; the doctor says the same."""
+    name = f"other_{uuid4().hex[:8]}"
+    await execute(url, f"create database {name} encoding '{encoding}' template template0 locale 'C'")
+    try:
+        other = make_conninfo(url, dbname=name)
+        with pytest.raises(MigrationError, match=f"keeps text as {encoding}.*encoding 'UTF8' template template0"):
+            await prepare(other, watched())
+        (await examined(other, watched())).problem("encoding", f"keeps text as {encoding}", "encoding 'UTF8'")
+    finally:
+        await execute(url, f"drop database {name} with (force)")
+
+
+async def test_a_role_that_may_not_ask_which_database_this_is(url: str) -> None:
+    """The statement that is wanting; nothing else could be looked at."""
+    async with role_of(url, "guest", "grant usage on schema hearken to {}") as theirs:
+        await execute(url, "revoke execute on function pg_control_system() from public")
+        try:
+            findings = await examined(theirs, watched())
+            findings.problem("database", "grant execute on function pg_catalog.pg_control_system() to")
+        finally:
+            await execute(url, "grant execute on function pg_control_system() to public")
+
+
+async def test_a_failover_that_nobody_has_settled(url: str) -> None:
+    """What was noticed, and the command that shows what to reconcile."""
+    await execute(
+        url,
+        "insert into hearken.timelines (cluster, timeline, noticed_at) select cluster, t.timeline, now() + t.later"
+        " from (select distinct cluster from hearken.cursors) c,"
+        " (values ('00000001', interval '0'), ('00000002', interval '1 s')) t (timeline, later)",
+    )
+    (await examined(url, watched())).problem("failover", "run `hearken failover`")
 
 
 async def test_a_database_that_does_not_check_text(url: str) -> None:

@@ -64,6 +64,18 @@ async def test_an_outdated_trigger(url: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "altered",
+    ["add column size int", "drop column name", "rename column name to title", "alter column name type varchar(9)"],
+)
+async def test_a_table_that_was_altered_since_its_triggers_were_compiled(url: str, altered: str) -> None:
+    """Its changes are captured with care, which costs its writers more, until `migrate` runs."""
+    text = (await after(url, f"alter table things {altered}")).problem(TOPIC, "run `hearken migrate`")
+    assert all(f"trigger hearken_{op} is outdated" in text for op in ("insert", "update", "delete"))
+    await prepare(url, watched())
+    assert (await after(url)).about(TOPIC).state == "ok"
+
+
 async def test_a_disabled_trigger(url: str) -> None:
     """It is there and captures nothing."""
     (await after(url, "alter table things disable trigger hearken_insert")).problem(
@@ -150,6 +162,24 @@ async def test_changes_that_are_not_in_the_log(url: str) -> None:
     findings = await after(url)
     findings.problem("capture", "1 statements on public.things since", "(full)", "`hearken backfill public.things`")
     assert findings.bad == {"capture"}
+
+
+async def test_an_owner_of_capture_functions_who_may_not_call_what_they_call(url: str) -> None:
+    """Each of them, and the statement that ends it."""
+    role = f"owner_{uuid4().hex[:8]}"
+    given = ("create on schema hearken", *APPENDING)
+    async with role_of(url, role, *(f"grant {right} to {{}}" for right in given)):
+        try:
+            await execute(url, OWNED.replace("ROLE", role))
+            findings = await after(url, "revoke execute on all functions in schema hearken from public")
+            text = findings.problem("capture", "may not execute what they call", "hearken.note()", "hearken.key_now(")
+            await execute(url, text.partition("call: ")[2])
+            assert (await after(url)).about("capture").state == "ok"
+            (await after(url, "drop function hearken.note()")).problem(
+                "capture", "hearken.note(), not all of which are there"
+            )
+        finally:
+            await execute(url, f"reassign owned by {role} to current_user")
 
 
 @pytest.mark.parametrize("lost", APPENDING)

@@ -7,11 +7,12 @@ import shlex
 import tomllib
 
 from tests.db.test_schema_snapshot import HOW, SNAPSHOT
+from tests.support import versions
 from tests.support.pages import ROOT, Block, page, runs
 
 PAGE = page("docs/contributing.md")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-LOOP, REWRITE, PINS = PAGE.all("console")
+LOOP, VERSION, REWRITE, PINS = PAGE.all("console")
 
 
 def test_the_rooms_are_those_of_the_engine() -> None:
@@ -36,6 +37,18 @@ def test_the_fast_loop_is_there(blocks: tuple[Block]) -> None:
     assert marker in {known.partition(":")[0] for known in PROJECT["tool"]["pytest"]["ini_options"].get("markers", [])}
     assert ci[0] == "bash"
     assert "pytest" in (ROOT / ci[1]).read_text("utf-8")
+
+
+@runs(VERSION)
+def test_the_tests_run_on_the_versions_that_it_says(blocks: tuple[Block]) -> None:
+    """The variable is the one that is read; the first and the last version are known, and so is the one it shows."""
+    assignment, *command = shlex.split(blocks[0].commands[0])
+    name, _, version = assignment.partition("=")
+    assert (name, int(version) in versions.RELEASES) == (versions.VARIABLE, True)
+    assert command[:3] == ["uv", "run", "pytest"]
+    assert all((ROOT / folder).is_dir() for folder in command[3:])
+    assert f"on Postgres {versions.DEFAULT}" in PAGE.prose
+    assert f"name it ({min(versions.RELEASES)} to {max(versions.RELEASES)}," in PAGE.prose
 
 
 @runs(REWRITE)

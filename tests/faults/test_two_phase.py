@@ -9,7 +9,7 @@ from typing import LiteralString
 
 import pytest
 
-from tests.support.postgres import FAST, prepare_template, temporary_directory
+from tests.support.postgres import FAST, prepare_template, server_in, temporary_directory
 from tests.support.things import connect, observed, until_asleep, watch_things
 from tests.support.witness import Witness
 from tests.support.workers import start_worker
@@ -25,7 +25,7 @@ def preparing() -> Iterator[EmbeddedPostgres]:
     settings = {**FAST, "max_prepared_transactions": "10"}
     with (
         temporary_directory() as directory,
-        EmbeddedPostgres(Path(directory) / "server", settings=settings) as server,
+        server_in(Path(directory) / "server", settings) as server,
     ):
         yield server
 

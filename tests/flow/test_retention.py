@@ -10,16 +10,20 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 from psycopg.errors import LockNotAvailable
+from structlog.testing import capture_logs
 
 from tests.support.waiting import until_blocked
 from tests.support.watched import declare
 from worker.change import Change
 from worker.declare.registry import Registry
+from worker.deliver import runs
 from worker.deliver.context import Context
 from worker.deliver.progress import Turn
 from worker.errors import DatabaseError
 from worker.install.migrate import migrate
-from worker.log.partitions import DROP, Partition, Retention, drop_partitions, make_partitions, sweep_default
+from worker.log import uncaptured
+from worker.log.partitions import DROP, Partition, drop_partitions, make_partitions, sweep_default
+from worker.log.retention import Retention, follow_clock
 from worker.outcomes import Park
 from worker.postgres.database import Connection, Database
 from worker.postgres.locks import retention_lock
@@ -31,6 +35,14 @@ DAYS = 30
 OLD = """
 insert into hearken.events (at, topic, op, key, new)
 values (now() - make_interval(days => %s), %s, 'insert', %s, '{}')
+"""
+NOTE = """
+insert into hearken.uncaptured (at, topic, op, error)
+values (now() - make_interval(days => %s), 'public.rooms', 'update', 'full')
+"""
+RUN = """
+insert into hearken.runs (event_id, topic, source, state, asked_at, ended_at)
+select 1, 'tick/x', 'tick', 'succeeded', at, at from (select now() - make_interval(days => %s) as at) x
 """
 NAMES = """
 select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -244,6 +256,89 @@ async def test_events_of_the_default_partition_are_left_in_peace_and_swept_when_
     await log.bench.drain()
     assert await sweep_default(log.connection, DAYS) == 1
     assert await log.events_in("events_default") == ["today"]
+
+
+AHEAD = "update hearken.retention set trusted = now() - make_interval(days => %s), seen = now() - %s::interval"
+BEHIND = "select extract(epoch from now() - trusted) / 3600 as hours from hearken.retention"
+
+
+async def hours_behind(log: Log) -> float:
+    """By how much retention's clock is behind the server's."""
+    ((row),) = await log.bench.execute(BEHIND)
+    return float(row["hours"])
+
+
+@pytest.fixture
+def retention(log: Log) -> Retention:
+    """What runs hourly beside the consumers."""
+    return Retention(Database(Settings.model_validate({"DATABASE_URL": log.url})), DAYS, also=[runs.sweep])
+
+
+async def test_a_clock_that_jumps_ahead_makes_nothing_old(log: Log, retention: Retention) -> None:
+    """Forty days within an hour: what was delivered a day ago by the right clock is there, wherever it is kept."""
+    old = await log.make_old(DAYS + 11, "1")
+    await log.bench.execute(OLD, (DAYS + 12, "public.rooms", "stray"))
+    await log.bench.execute(NOTE, (DAYS + 11,))
+    await log.bench.execute(RUN, (DAYS + 11,))
+    await log.bench.drain()
+    await log.bench.execute(AHEAD, (40, "1 hour"))
+    for _ in range(3):
+        await retention.tidy()
+    assert old.name in await log.partitions()
+    assert await log.events_in("events_default") == ["stray"]
+    assert len(await log.bench.execute("select at from hearken.uncaptured")) == 1
+    assert len(await log.bench.execute("select topic from hearken.runs")) == 1
+    assert await hours_behind(log) > 39 * 24
+
+
+async def test_what_is_not_delivered_stays_whatever_the_clock_says(log: Log, retention: Retention) -> None:
+    """Also once the wrong time is believed."""
+    old = await log.make_old(DAYS + 11, "1")
+    await retention.tidy()
+    assert await hours_behind(log) == pytest.approx(0, abs=0.1)
+    assert old.name in await log.partitions()
+
+
+@pytest.mark.parametrize(
+    ("gap", "follows"),
+    [("1 hour", 2), ("23 hours", 46), ("30 days", 1), ("-1 hour", 0), ("-30 days", 0)],
+)
+async def test_the_clock_is_followed_at_twice_its_pace_at_most(log: Log, gap: str, follows: float) -> None:
+    """A day without a look is made good for within a day; a longer one may be a jump. Back is not on."""
+    await log.bench.execute(AHEAD, (40, gap))
+    await follow_clock(log.connection)
+    assert 40 * 24 - await hours_behind(log) == pytest.approx(follows, abs=0.1)
+
+
+async def test_a_clock_that_goes_back_is_followed_at_once(log: Log) -> None:
+    """Else it would be trusted on the day on which it is set right: events of the time between would look old."""
+    await log.bench.execute(AHEAD, (-40, "-40 days"))
+    assert await follow_clock(log.connection) == 0
+    assert await hours_behind(log) == pytest.approx(0, abs=0.1)
+
+
+async def test_a_clock_that_was_back_and_is_set_right_makes_nothing_old(log: Log, retention: Retention) -> None:
+    """What was written meanwhile has the wrong day, and is kept as if it were right."""
+    await log.bench.execute(AHEAD, (40, "40 days"))  # looked at while it was back
+    young = await log.make_old(40, "1")
+    await log.bench.drain()
+    await retention.tidy()
+    assert young.name in await log.partitions()
+
+
+async def test_old_notes_of_what_was_not_captured_are_deleted(
+    log: Log, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like the log, after so many days; in batches, and said."""
+    monkeypatch.setattr(uncaptured, "TRIM", uncaptured.TRIM.replace("5000", "2"))
+    for days in (DAYS - 1, *[DAYS + 1] * 5):
+        await log.bench.execute(NOTE, (days,))
+    with capture_logs() as said:
+        await retention.tidy()
+    assert len(await log.bench.execute("select at from hearken.uncaptured")) == 1
+    assert [(line["topic"], line["statements"]) for line in said if "never captured" in line["event"]] == [
+        ("public.rooms", 5)
+    ]
 
 
 async def test_the_service_outlives_its_database(log: Log) -> None:

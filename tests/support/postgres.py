@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from tests.support.versions import tested
 from worker.dev.embedded import EmbeddedPostgres
 from worker.install import migrations
 
@@ -35,6 +36,12 @@ def temporary_directory() -> tempfile.TemporaryDirectory[str]:
     """
     in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_NEEDED
     return tempfile.TemporaryDirectory(prefix="hearken-test-", dir=_MEMORY if in_memory else None)
+
+
+def server_in(data: Path, settings: Mapping[str, str] = FAST) -> EmbeddedPostgres:
+    """A server of the version that is tested (see `versions`), not yet started."""
+    postgres = tested()
+    return EmbeddedPostgres(data, version=postgres.version, programs=postgres.programs, settings=settings)
 
 
 def prepare_template(url: str) -> None:
@@ -60,12 +67,10 @@ def new_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
     """The URL of a database cloned from `template`; dropped on leaving, whoever is still connected to it."""
     name = f"test_{next(_numbers)}"
     with _administration(server) as connection:
-        # FILE_COPY: without fsync faster than WAL_LOG, and without its pauses for checkpoints.
-        connection.execute(
-            sql.SQL("create database {} template {} strategy file_copy").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
+        # FILE_COPY: without fsync faster than WAL_LOG, and without its pauses for checkpoints. Version 14 has no other.
+        strategy = sql.SQL(" strategy file_copy" if connection.info.server_version >= 150000 else "")
+        clone = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(clone + strategy)
         try:
             yield _url_of(server, name)
         finally:

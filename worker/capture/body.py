@@ -1,10 +1,12 @@
 """The body of a capture trigger: what it runs inside the application's own statement. Pure; `triggers` wraps it.
 
+    note       what the application says of the change; left out where it cannot be had
     quick      rows taken whole, one INSERT … SELECT, nothing checked at run time that a plan can know
     careful    what the quick statement left: a table that was altered since, values that are too large or have no JSON
     last       the log itself cannot be written: a row in hearken.uncaptured, or at least a warning
 
-The application's statement passes in each case. Only the careful part has a subtransaction: it costs a transaction id.
+The application's statement passes in each case. Only the careful part writes in a subtransaction: it costs a
+transaction id.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from worker.capture.image import is_whole, key_text, row_image
 from worker.capture.statements import (
     BUILT,
     MANY,
-    NOTE,
     ONE,
     ROW_BUILT,
     ROWS,
@@ -40,6 +41,8 @@ BODY = sql.SQL("""
 #variable_conflict use_column
 declare
     renamed boolean := tg_table_name <> {table} or tg_table_schema <> {schema};
+    unfit boolean;
+    noted jsonb;
     captured bigint := 0;
     more bigint := 0;
     topic text := {topic};
@@ -58,17 +61,30 @@ begin
     if renamed and to_regclass({relation}) is not null then
         topic := tg_table_schema || '.' || tg_table_name;
     end if;
+    if current_setting('hearken.note', true) <> '' then
+        begin
+            noted := hearken.note();
+        exception when others then
+            raise warning 'hearken: a change of % is captured without its note: %', topic, sqlerrm;
+        end;
+    end if;
     {quick}
     if captured > 0 then
-        perform case when pg_try_advisory_lock({lock}) then pg_advisory_unlock({lock})::text
-                     when pg_notification_queue_usage() < 0.5
-                      and (current_setting('max_prepared_transactions') = '0'
-                           or current_setting('hearken.two_phase', true) = 'off')
-                     then pg_notify({channel}, '')::text end;
+        begin
+            perform case when pg_try_advisory_lock({lock}) then pg_advisory_unlock({lock})::text
+                         when pg_notification_queue_usage() < 0.5
+                          and (current_setting('max_prepared_transactions') = '0'
+                               or current_setting('hearken.two_phase', true) = 'off')
+                         then pg_notify({channel}, '')::text end;
+        exception when others then
+            raise warning 'hearken: a change of % wakes no worker: %', topic, sqlerrm;
+        end;
     end if;
     return null;
 end """)
-QUICK = sql.SQL("""if renamed then
+QUICK = sql.SQL("""unfit := renamed
+        or has_function_privilege(to_regprocedure('hearken.fits(text,text)'), 'execute') is not true;
+    if unfit then
         perform set_config('hearken.careful', 'on', true);
     else
         {insert}
@@ -99,7 +115,7 @@ CAREFUL = sql.SQL("""begin
             end loop;
             execute format({insert}, topic, coalesce(nullif(substr(image, 3), ''), 'null as nothing'),
                            hearken.key_now(tg_relid, {key}, {as_compiled}), left_out,
-                           case when renamed then 'false' else {quickly} end);
+                           case when unfit then 'false' else {quickly} end, noted);
             get diagnostics more = row_count;
             captured := captured + more;
         exception when others then
@@ -111,6 +127,7 @@ UNCAPTURED = sql.SQL("""begin
             null;
         end;
         raise warning 'hearken: % was not captured: %', topic, {error};""")
+NOTE = sql.SQL("noted")
 NOT_ALLOWED = sql.SQL("format('%s may not insert into hearken.events, or it is not there', current_user)")
 FAILED = UNCAPTURED.format(error=sql.SQL("sqlerrm"))
 UPDATE = sql.SQL("""if exists (select from new_rows offset 1) then
@@ -160,6 +177,7 @@ def _quick(captured: Captured) -> sql.Composed:
         "topic": sql.Literal(captured.table.topic),
         "key": key_text(captured.table, ""),
         "image": sql.SQL("coalesce(x.*)") if whole else row_image(captured.table, captured.excluded, "x"),
+        "note": NOTE,
         "more": sql.SQL(""),
         "left_out": sql.SQL(""),
     }
@@ -189,12 +207,14 @@ def _careful(captured: Captured) -> sql.Composed:
 
 
 def _template(captured: Captured) -> str:
-    """The careful statement, for `format`: topic, columns of the image, key, columns left out, what was quick."""
+    """The careful statement, for `format`: topic, columns of the image, key, columns left out, what was quick, note."""
     places = {"<topic>": "%1$L", "<image>": "%2$s", "<key>": "%3$s", "<left out>": "%4$L", "<quickly>": "%5$s"}
+    places["<note>"] = "%6$L"
     row: dict[str, sql.Composable] = {
         "topic": sql.SQL("<topic>"),
         "key": sql.SQL("<key>"),
         "image": sql.SQL("(select row_to_json(kept.*) from (select <image>) kept)"),
+        "note": sql.SQL("<note>::jsonb"),
         "more": sql.SQL(", left_out"),
         "left_out": sql.SQL(", <left out>::text[]"),
     }

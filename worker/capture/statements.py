@@ -15,7 +15,6 @@ from worker.capture.image import is_whole
 # JSON of more than 1 GB is an error.
 LARGE = 65_536
 SAID = sql.SQL("nullif(current_setting('hearken.origin', true), '')")
-NOTE = sql.SQL("case when current_setting('hearken.note', true) <> '' then hearken.note() end")
 # A column that the table has lost is found in `gone` instead, where no value equals that of the other image.
 SIDE = sql.SQL("""(select b.*{part} from {gone} cross join lateral (
             select {key} collate "C" as k, {image} as image, {small} as small{compared} from {rows} x) b{parts})""")
@@ -79,7 +78,6 @@ def statement(
         old=old,
         new=new,
         said=SAID,
-        note=NOTE,
         differs=sql.SQL("o.watched operator(pg_catalog.*<>) r.watched"),
         chosen=chosen,
         former=old_image if captured.watched is None else FORMER.format(old_image),

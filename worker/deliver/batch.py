@@ -170,7 +170,7 @@ class BatchRunner:
         """Deliver what is not refused, nor behind a refused one of its key."""
         ready, aside = self._without_refused(changes, refused)
         if ready and self._caution.prove and not self._handler.transactional:
-            await prove_writable(connection, claim, changes)
+            await prove_writable(self._services.database, claim, changes)
         started = time.monotonic()
         if not self._handler.transactional and not of_engine(self._handler.name):  # what those did is set back with it
             self._recollection.add(ready)

@@ -2,12 +2,14 @@
 
     rolled back → each row read by itself → fewer events and bytes each time → one event alone → that one is put aside
 
-What is delivered outside and then rolled back would be delivered again: from then on, until a batch is committed, it is
-proved before each delivery that its end can be written down.
+What is delivered outside and then rolled back would be delivered again. So it is proved before a delivery that its end
+can be written down, unless a batch was committed a moment ago.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 import psycopg
@@ -18,6 +20,8 @@ from worker.telemetry.error_line import error_line
 
 # Bytes of rows in one batch. A worker holds them a few times over: as the server sent them, as text, parsed.
 BATCH_BYTES = 8_000_000
+# Seconds for which a commit proves that the next one is possible.
+PROVEN_FOR = 10.0
 # After a second failure a batch is a quarter of what it was, and again after each further one.
 PARTS = 4
 
@@ -28,19 +32,24 @@ class Caution:
     careful  read each row by itself, so that one that cannot be read is found
     limit    how many events a batch may have, None: as many as ever
     budget   how many bytes of rows
-    prove    try out, before anything is delivered, whether its end can be written
     """
 
     def __init__(self) -> None:
         self.careful = False
-        self.prove = False
         self.limit: int | None = None
         self.budget = BATCH_BYTES
         self._culprit: tuple[int, str] | None = None
+        self._committed_at = -math.inf
+
+    @property
+    def prove(self) -> bool:
+        """Whether to try out, before anything is delivered, whether its end can be written."""
+        return time.monotonic() - self._committed_at > PROVEN_FOR
 
     def failed(self, error: Exception, ids: Sequence[int], *, delivered: bool) -> None:
         """The batch of these events was rolled back, before or after something was `delivered` outside."""
-        self.prove = self.prove or delivered
+        if delivered:
+            self._committed_at = -math.inf
         blamed = blames_event(error)
         if not (blamed or isinstance(error, psycopg.errors.QueryCanceled)):
             return
@@ -58,7 +67,7 @@ class Caution:
 
     def succeeded(self, most: int) -> None:
         """A batch was committed: go on with more, up to `most` events, and then as ever."""
-        self.prove, self._culprit = False, None
+        self._committed_at, self._culprit = time.monotonic(), None
         if self.limit is not None and self.limit * PARTS < most:
             self.limit *= PARTS
             self.budget = min(BATCH_BYTES, self.budget * PARTS)

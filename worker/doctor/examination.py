@@ -72,6 +72,7 @@ CHECKS = (
     DoctorCheck("log", log.check_log),
     DoctorCheck("default partition", log.check_default_partition),
     DoctorCheck("old partitions", log.check_old_partitions),
+    DoctorCheck("retention", log.check_retention),
     DoctorCheck("transactions", transactions.check_transactions),
     DoctorCheck("prepared transactions", transactions.check_prepared),
     DoctorCheck("notification queue", notifications.check_notification_queue),

@@ -10,6 +10,7 @@ from psycopg.rows import scalar_row
 from worker.doctor.finding import Finding, fine, judged, wrong
 from worker.doctor.patient import Patient
 from worker.log.partitions import UNPASSED, Partition, missing_partitions, partitions
+from worker.telemetry.spans import span
 
 # How many events of the default partition are counted at most.
 COUNTED = 10_000
@@ -24,6 +25,11 @@ STRAYS: LiteralString = """
 select count(*) as events, min(at)::text as first, max(at)::text as last, max(at) > now() - interval '1 day' as lately
 from (select at from hearken.events_default limit %s) e
 """
+TRUSTED: LiteralString = """
+select greatest(extract(epoch from seen - trusted), 0)::float8 as behind from hearken.retention
+"""
+# Seconds by which the clock of retention may be behind: it is looked at hourly.
+BEHIND = 86_400.0
 MAKE = (
     "run `hearken migrate` as the owner of hearken.events, or make the workers' role a member of it: then they make"
     " partitions ahead"
@@ -62,6 +68,21 @@ async def check_old_partitions(patient: Patient) -> list[Finding]:
                 await cursor.execute(UNPASSED.format(partition=old[0].identifier))
                 waiting = await cursor.fetchall()
     return [judged("old partitions", f"none is older than {days} days", _why_kept(old, waiting))]
+
+
+async def check_retention(patient: Patient) -> list[Finding]:
+    """Whether what is old is told by the server's clock, or by one that is behind because that one has jumped."""
+    behind = float((await patient.row(TRUSTED))["behind"])
+    if behind <= BEHIND:
+        return [fine("retention", "goes by the server's clock")]
+    return [
+        wrong(
+            "retention",
+            f"the server's clock has jumped, or no worker ran for long: everything is kept {span(behind)} longer, which"
+            " wears off by itself; set a wrong clock right, or, if it is right: update hearken.retention set trusted ="
+            " now()",
+        )
+    ]
 
 
 def _why_kept(old: list[Partition], waiting: list[str]) -> list[str]:

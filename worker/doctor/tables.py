@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from worker.capture.install import TriggerStatus, trigger_status
 from worker.doctor.finding import Finding, judged, wrong
@@ -40,6 +40,18 @@ where n.nspname = 'hearken' and p.proname like 'capture\\_%%'
            and has_table_privilege(p.proowner, 'hearken.events', 'insert')
            and has_sequence_privilege(p.proowner, 'hearken.events_id_seq', 'usage'))
 """
+# What those functions call, and what of it is gone or not for their owners.
+CALLED: LiteralString = """
+select string_agg(distinct 'hearken.' || f.name, ', ' order by 'hearken.' || f.name) as functions,
+       bool_or(to_regprocedure('hearken.' || f.name) is null) as gone, o.owner::regrole::text as owner
+from unnest(array['note()', 'fits(text,text)', 'shape(oid)', 'columns(oid,text[])', 'key_now(oid,text[],text)'])
+     f (name)
+cross join (select distinct p.proowner as owner
+            from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid
+            where p.pronamespace = to_regnamespace('hearken') and p.proname like 'capture\\_%%') o
+where has_function_privilege(o.owner, to_regprocedure('hearken.' || f.name), 'execute') is not true
+group by o.owner order by o.owner
+"""
 QUOTED: LiteralString = "select format('%%I.%%I', %s::text, %s::text) as name"
 ENABLED = {"D": "is disabled", "R": "is enabled for replication only (ENABLE REPLICA)"}
 
@@ -74,7 +86,19 @@ async def check_uncaptured(patient: Patient) -> list[Finding]:
             f"{owners} owns capture functions and may not append to the log: grant usage on schema hearken, insert on"
             f" hearken.events, usage on sequence hearken.events_id_seq to {owners}"
         )
+    problems += [_uncallable(row) for row in await patient.rows(CALLED)]
     return [judged("capture", "every change of a watched table is in the log", problems)]
+
+
+def _uncallable(row: dict[str, Any]) -> str:
+    if row["gone"]:
+        return (
+            f"capture functions call {row['functions']}, not all of which are there: make them again, see schema/engine"
+        )
+    return (
+        f"{row['owner']} owns capture functions and may not execute what they call: grant execute on function"
+        f" {row['functions']} to {row['owner']}"
+    )
 
 
 async def _look_at(patient: Patient, topic: str) -> Finding:

@@ -12,13 +12,13 @@ from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, errors
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from worker.declare.cron import Schedule
 from worker.declare.declaration import declaration_of, describe_difference
-from worker.declare.handler import Handler
+from worker.declare.handler import SOURCES, Handler
 from worker.errors import MigrationError
 from worker.install import move_topic
+from worker.install.declarations import store_declaration
 from worker.log.cursors import keep_former
 from worker.postgres.database import CLUSTER
 from worker.postgres.locks import claim_lock, migration_lock
@@ -58,12 +58,6 @@ KEEP_BEGINNING: LiteralString = """
 insert into hearken.former_declarations (handler, shard, shards, done, target, last_id)
 select handler, shard, shards, done, target, last_id from hearken.cursors where handler = %(name)s
 """
-DECLARE: LiteralString = """
-insert into hearken.declarations (handler, declaration) values (%(name)s, %(declaration)s)
-on conflict (handler) do update set declaration = excluded.declaration, declared_at = now()
-"""
-# A batch that was read under the former declaration must not settle any more: the cursor is no longer what it read.
-UNSETTLE: LiteralString = "update hearken.cursors set seq = seq + 1 where handler = %(name)s"
 PATIENCE: LiteralString = "set local lock_timeout = '5s'"
 UNFINISHED: LiteralString = """
 select pg_current_snapshot()::text as now, bool_or(c.target is not null or u.first_id is not null) as unfinished
@@ -154,8 +148,11 @@ def _refuse_renamed(handler: Handler, gone: list[Enrolled]) -> None:
             )
 
 
-async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
-    """Carry one out, in a transaction of its own. Raises MigrationError."""
+async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> bool:
+    """Carry one out, or the next step of a long one, in a transaction of its own; returns whether it is done.
+
+    Raises MigrationError.
+    """
     handler = enrolment.handler
     values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": [handler.topic]}
     try:
@@ -164,16 +161,36 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
             await connection.execute(PATIENCE)
             if enrolment.before is not None and enrolment.action != "declare":
                 await _claim_all(connection, enrolment.before)
+            if enrolment.before is not None and _takes_along(enrolment):
+                return await _move(connection, handler, enrolment.before.topics)
             await connection.execute(HOLD_STILL)
             await _carry_out(connection, enrolment, values)
             if [e.action for e in plan_enrolment([handler], await enrolled(connection))] == ["declare"]:
-                await connection.execute(DECLARE, {**values, "declaration": Jsonb(declaration_of(handler))})
-                await connection.execute(UNSETTLE, values)
+                await store_declaration(connection, handler)
+            await connection.execute(move_topic.ABANDON, values)
+            return True
     except errors.LockNotAvailable as error:
         raise MigrationError(
             f"handler {handler.name} is running, or its table is being written, for longer than 5 s: stop its workers"
             " or end the transaction, then migrate again"
         ) from error
+
+
+def _takes_along(enrolment: Enrolment) -> bool:
+    """Whether it moves from table to table."""
+    topics = [enrolment.handler.topic, *(enrolment.before.topics if enrolment.before is not None else ())]
+    return enrolment.action == "move" and not any(topic.startswith(SOURCES) for topic in topics)
+
+
+async def _move(connection: AsyncConnection[Any], handler: Handler, before: list[str]) -> bool:
+    """The next step. From the first on nobody delivers: former code is declared otherwise, new code not migrated."""
+    if await move_topic.is_under_way(connection, handler):
+        return await move_topic.go_on(connection, handler, before)
+    await connection.execute(HOLD_STILL)
+    await keep_former(connection, handler.name)
+    await store_declaration(connection, handler)
+    await move_topic.begin(connection, handler, before)
+    return False
 
 
 async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment, values: dict[str, Any]) -> None:
@@ -191,7 +208,7 @@ async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment, val
     elif enrolment.action == "move":
         now = await move_topic.hold_writers(connection, [*before.topics, handler.topic])
         await keep_former(connection, handler.name)
-        await move_topic.take_along(connection, handler, before.topics, now)
+        await move_topic.start_anew(connection, handler, before.topics, now)
     elif enrolment.action == "reshard":
         await keep_former(connection, handler.name)
         done = await _drained(connection, handler)

@@ -24,6 +24,8 @@ from worker.postgres.locks import migration_lock
 
 logger = structlog.get_logger("migrate")
 
+# With SQL_ASCII anything can be written; the doctor says what cannot be read.
+ENCODINGS = ("UTF8", "SQL_ASCII")
 LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
 
 
@@ -80,6 +82,9 @@ async def find_pending(connection: AsyncConnection[Any], registry: Registry, *, 
 
 async def migrate(connection: AsyncConnection[Any], registry: Registry) -> Pending:
     """Bring the database up to date; returns what was done. Raises MigrationError, WatchError, DeclarationError."""
+    encoding = connection.info.parameter_status("server_encoding") or ""
+    if encoding not in ENCODINGS:
+        raise MigrationError(unfit_encoding(encoding))
     done = Pending(await migrations.apply(connection, migrations.find_migrations(registry.areas)))
     # One after the other: who is renamed may also get other shards.
     while enrolments := (await find_pending(connection, registry)).enrolments:
@@ -89,6 +94,14 @@ async def migrate(connection: AsyncConnection[Any], registry: Registry) -> Pendi
             done.triggers.append(status)
     done.partitions = await _first_partitions(connection)
     return done
+
+
+def unfit_encoding(name: str) -> str:
+    """Why a database of this encoding cannot carry the log, and what to do."""
+    return (
+        f"the database keeps text as {name}, which lacks characters of what is written here (reasons, results, errors):"
+        " make one with encoding 'UTF8' template template0, and restore a dump of this one into it"
+    )
 
 
 async def _still_pending(connection: AsyncConnection[Any], registry: Registry) -> Pending:
@@ -101,8 +114,7 @@ async def _enrol(connection: AsyncConnection[Any], registry: Registry, enrolment
     async with connection.transaction():
         if enrolment not in (await _still_pending(connection, registry)).enrolments:
             return False
-        await enrol(connection, enrolment)
-        return True
+        return await enrol(connection, enrolment)
 
 
 async def _first_partitions(connection: AsyncConnection[Any]) -> list[Partition]:

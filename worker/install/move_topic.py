@@ -1,7 +1,8 @@
 """A handler moves to another table, or its table was renamed: `enrolment` takes along what it has not had.
 
 Those events are appended again under the new topic, for this handler alone and marked as replays; its cursor then
-starts at now. Writers of both tables wait meanwhile, so that nothing newer of a key comes first.
+starts at now. That is done in batches, each in a transaction of its own, and goes on where it was if it is broken off.
+Writers of both tables wait for the last one, so that nothing newer of a key comes first.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import scalar_row
 
 from worker.capture.install import captures_for
-from worker.declare.handler import SOURCES, Handler
+from worker.declare.handler import Handler
 from worker.doorbell.ring import ring
 from worker.errors import MigrationError
+
+# Events that are taken along in one transaction.
+BATCH = 10_000
 
 UNFINISHED: LiteralString = """
 select exists(select from hearken.cursors c cross join lateral hearken.unseen(c.topics, c.done) u
@@ -28,29 +32,73 @@ where n.nspname || '.' || c.relname = any(%s) and c.relkind in ('r', 'p') order 
 HOLD_WRITERS = sql.SQL("lock table {} in share row exclusive mode")
 # Taken before this transaction has an id, so that what it appends is not visible in it.
 NOW: LiteralString = "select pg_current_snapshot()::text"
+UNDER_WAY: LiteralString = "select topic from hearken.moves where handler = %(name)s"
+ABANDON: LiteralString = "delete from hearken.moves where handler = %(name)s"
+BEGIN: LiteralString = """
+insert into hearken.moves (handler, topic, heard, target, last_id)
+select %(name)s, %(topic)s, %(heard)s, pg_current_snapshot(), coalesce(min(u.first_id), 9223372036854775807) - 1
+from hearken.cursors c cross join lateral hearken.unseen(%(heard)s, c.done) u where c.handler = %(name)s
+"""
 # A parked event keeps its place in hearken.parked, which finds it by topic and id. Its copy is for nobody: the cursor
 # passes it.
 MOVE_PARKED: LiteralString = """
-with copied as (
+with moving as (
+    select p.event_id, p.topic from hearken.parked p where p.handler = %(name)s and p.topic <> %(topic)s
+    order by p.event_id limit %(most)s),
+copied as (
     insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target)
     select %(topic)s, e.op, e.key, e.old, e.new, e.origin, e.note, e.id, '{}'
-    from hearken.parked p join hearken.events e on e.topic = p.topic and e.id = p.event_id
-    where p.handler = %(name)s order by e.id
+    from moving m join hearken.events e on e.topic = m.topic and e.id = m.event_id
+    order by e.id
     returning id, replay_of)
-update hearken.parked p set event_id = c.id from copied c where p.handler = %(name)s and p.event_id = c.replay_of
+update hearken.parked p set event_id = coalesce(c.id, m.event_id), topic = %(topic)s
+from moving m left join copied c on c.replay_of = m.event_id
+where p.handler = %(name)s and p.event_id = m.event_id
 """
-RENAME_PARKED: LiteralString = "update hearken.parked set topic = %(topic)s where handler = %(name)s"
-# Of the former topics what the cursors have not passed; of the new one what the renamed table has written since, of
-# which no cursor has passed any.
+# A page of what was heard, in the order of the log; of it what the handler has not had. Of the former topics that is
+# what its cursors have not passed; of the new one what the renamed table has written since, of which none has passed
+# any, and not what this has appended itself.
 MOVE_UNREAD: LiteralString = """
-insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target)
-select %(topic)s, u.op, u.key, u.old, u.new, u.origin, u.note, u.id, array[%(name)s]
-from (select e.* from hearken.cursors c cross join unnest(%(heard)s::text[]) t (topic)
-      cross join lateral hearken.unseen_events(t.topic, c.done) e
-      where c.handler = %(name)s and hearken.shard_of(hearken.slot_of(e.key), c.shards) = c.shard
-        and (e.topic = %(topic)s or not hearken.passed(e.tx, e.id, c.done, c.target, c.last_id))
-        and e.origin is distinct from c.handler and (e.target is null or c.handler = any(e.target))
-      order by e.id offset 0) u
+with page as materialized (
+    select e.* from hearken.moves m cross join unnest(m.heard) t (topic) cross join lateral (
+        select e.* from hearken.events e where e.topic = t.topic and e.id > m.last_id order by e.id limit %(most)s) e
+    where m.handler = %(name)s order by e.id limit %(most)s),
+copied as (
+    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target)
+    select %(topic)s, u.op, u.key, u.old, u.new, u.origin, u.note, u.id, array[%(name)s]
+    from (select e.* from page e cross join hearken.moves m
+          join hearken.cursors c on c.handler = m.handler
+              and hearken.shard_of(hearken.slot_of(e.key), c.shards) = c.shard
+          where m.handler = %(name)s and pg_visible_in_snapshot(e.tx, m.target)
+            and not coalesce(pg_visible_in_snapshot(e.tx, m.seen), false) and not e.tx = any(m.copies)
+            and (e.topic = %(topic)s or not hearken.passed(e.tx, e.id, c.done, c.target, c.last_id))
+            and e.origin is distinct from c.handler and (e.target is null or c.handler = any(e.target))
+          order by e.id offset 0) u)
+update hearken.moves m
+set last_id = greatest(m.last_id, coalesce((select max(id) from page), 0)), copies = m.copies || pg_current_xact_id(),
+    large = m.large or coalesce((select count(*) from page) = %(most)s, false)
+where m.handler = %(name)s returning (select count(*) from page)
+"""
+IS_LARGE: LiteralString = "select large from hearken.moves where handler = %(name)s"
+NEXT_ROUND: LiteralString = """
+update hearken.moves m
+set seen = m.target, target = pg_current_snapshot(), large = false,
+    last_id = (select coalesce(u.first_id, 9223372036854775807) - 1 from hearken.unseen(m.heard, m.target) u)
+where m.handler = %(name)s
+"""
+# As if what was appended had been in flight when the last round ended, and nothing else: the cursor sees that, and what
+# comes from now on.
+ARRIVE: LiteralString = """
+with late as (
+    select distinct x.tx from hearken.moves m cross join lateral (
+        select pg_snapshot_xip(m.target) union all select unnest(m.copies)) x (tx)
+    where m.handler = %(name)s and x.tx < pg_snapshot_xmax(m.target))
+update hearken.cursors c
+set topics = array[%(topic)s], target = null, last_id = 0, max_id = 0, seq = c.seq + 1,
+    done = concat(least(pg_snapshot_xmin(m.target), (select tx from late order by tx limit 1)), ':',
+                  pg_snapshot_xmax(m.target), ':',
+                  (select string_agg(tx::text, ',' order by tx) from late))::pg_snapshot
+from hearken.moves m where m.handler = %(name)s and c.handler = m.handler
 """
 START: LiteralString = """
 update hearken.cursors
@@ -75,24 +123,55 @@ async def hold_writers(connection: AsyncConnection[Any], topics: list[str]) -> s
     return now
 
 
-async def take_along(connection: AsyncConnection[Any], handler: Handler, before: list[str], now: str) -> None:
-    """Point the handler's cursors at its topic from `now` on; append again what they have not had of those before.
+async def start_anew(connection: AsyncConnection[Any], handler: Handler, before: list[str], now: str) -> None:
+    """Point the handler's cursors at its topic from `now` on, where events cannot be taken along: one is no table's.
 
-    In the caller's transaction, which has claimed the cursors and holds the writers. Raises MigrationError where one of
-    the topics is no table and something is undelivered.
+    Raises MigrationError where something is undelivered.
     """
-    about = {"name": handler.name, "topic": handler.topic, "now": now}
-    if any(topic.startswith(SOURCES) for topic in (*before, handler.topic)):
-        await _require_finished(connection, handler, before)
-        await connection.execute(START, about)
-        return
+    await _require_finished(connection, handler, before)
+    await connection.execute(START, {**_about(handler), "now": now})
+
+
+async def is_under_way(connection: AsyncConnection[Any], handler: Handler) -> bool:
+    """Whether the move to the handler's topic has begun; one to another topic is given up."""
+    topic = await _one(connection, UNDER_WAY, _about(handler))
+    if topic not in (None, handler.topic):
+        await connection.execute(ABANDON, _about(handler))
+    return bool(topic == handler.topic)
+
+
+async def begin(connection: AsyncConnection[Any], handler: Handler, before: list[str]) -> None:
+    """Write down what is to be taken along. The caller has claimed the cursors, and keeps them from being moved."""
     renamed = [topic for topic in before if await captures_for(connection, topic, on=handler.topic)]
-    await connection.execute(MOVE_PARKED, about)
-    await connection.execute(RENAME_PARKED, about)
-    await connection.execute(MOVE_UNREAD, {**about, "heard": [*before, *([handler.topic] if renamed else [])]})
-    await connection.execute(START, about)
-    await connection.execute(UNBRAKE, about)
+    heard = [*before, *([handler.topic] if renamed else [])]
+    await connection.execute(BEGIN, {**_about(handler), "heard": heard})
+
+
+async def go_on(connection: AsyncConnection[Any], handler: Handler, before: list[str]) -> bool:
+    """Take a batch along; after the last one, point the cursors at the handler's topic. Returns whether that is done.
+
+    Only for the last step the writers of both tables wait: for what they have written since the one before.
+    """
+    page = {**_about(handler), "most": BATCH}
+    if (await connection.execute(MOVE_PARKED, page)).rowcount == BATCH:
+        return False
+    if await _one(connection, MOVE_UNREAD, page) == BATCH:
+        return False
+    if await _one(connection, IS_LARGE, page):
+        await connection.execute(NEXT_ROUND, page)
+        return False
+    await hold_writers(connection, [*before, handler.topic])
+    await connection.execute(NEXT_ROUND, page)
+    await connection.execute(MOVE_UNREAD, {**page, "most": None})
+    await connection.execute(ARRIVE, page)
+    await connection.execute(ABANDON, page)
+    await connection.execute(UNBRAKE, page)
     await ring(connection, [handler.topic])
+    return True
+
+
+def _about(handler: Handler) -> dict[str, Any]:
+    return {"name": handler.name, "topic": handler.topic}
 
 
 async def _require_finished(connection: AsyncConnection[Any], handler: Handler, before: list[str]) -> None:

@@ -25,6 +25,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "effects": ("select", "insert", "update"),
     "timelines": ("select", "insert"),
     "lost_events": ("select", "insert"),
+    "retention": ("select", "update"),
+    "uncaptured": ("select", "delete"),
     "schedules": ("select",),
     "canary": ("select", "insert", "update", "delete"),
 }

@@ -1,5 +1,4 @@
-"""The log's partitions: made ahead, and dropped when old and passed by every cursor; old runs go too. Beside the
-consumers.
+"""The log's partitions: made ahead, and dropped when old and passed by every cursor. `retention` says when.
 
 The worker's role must own hearken.events, or be a member of the role that does: only an owner may do this.
 
@@ -11,9 +10,6 @@ again in a minute. Any number of workers may run this; each step is taken by one
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, LiteralString
@@ -23,18 +19,13 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import scalar_row
 
 from worker.errors import DatabaseError
-from worker.postgres.database import CLUSTER, Database
+from worker.postgres.database import CLUSTER
 from worker.postgres.locks import retention_lock
-from worker.telemetry.error_line import error_line
 
 logger = structlog.get_logger("retention")
 
-Sweep = Callable[[AsyncConnection[Any], int], Awaitable[int]]
-
 # Days after today that have their partition already.
 AHEAD = 3
-HOUR = 3600.0
-SOON = 60.0
 
 TRY_LOCK: LiteralString = "select pg_try_advisory_xact_lock(%s)"
 TODAY: LiteralString = "select (now() at time zone 'UTC')::date"
@@ -196,49 +187,3 @@ async def _is_ours(connection: AsyncConnection[Any]) -> bool:
     async with connection.cursor(row_factory=scalar_row) as cursor:
         (ours,) = await (await cursor.execute(TRY_LOCK, (retention_lock(),))).fetchall()
     return bool(ours)
-
-
-class Retention:
-    """Keeps the partitions in order, at the start and then hourly, until cancelled.
-
-    also  what else grows old: each is given a connection and the days, and deletes what is older
-    """
-
-    def __init__(self, database: Database, days: int, *, also: Sequence[Sweep] = (), soon: float = SOON) -> None:
-        self._database = database
-        self._days = days
-        self._also = also
-        self._soon = soon
-
-    async def run(self) -> None:
-        """Never raises: the log takes events without it, so errors are logged and retried."""
-        while True:
-            pause = HOUR
-            try:
-                await self.tidy()
-            except errors.LockNotAvailable:
-                logger.info("could not get a lock, retrying soon")
-                pause = self._soon
-            except errors.InsufficientPrivilege:
-                logger.warning(
-                    "partitions are left as they are: only the owner of hearken.events may create and drop them"
-                )
-            except Exception as error:
-                logger.warning("partition maintenance failed, retrying", reason=error_line(error))
-                pause = self._soon
-            await asyncio.sleep(random.uniform(0.8, 1.2) * pause)  # noqa: S311
-
-    async def tidy(self) -> None:
-        """Make what is missing ahead, drop what is old. Raises what the database raises."""
-        connection = await self._database.connect()
-        try:
-            for sweep in self._also:  # needs no owner's rights, as what follows does
-                await sweep(connection, self._days)
-            made = await make_partitions(connection)
-            dropped = await drop_partitions(connection, self._days)
-            swept = await sweep_default(connection, self._days)
-        finally:
-            await connection.close()
-        if made or dropped or swept:
-            names = {"made": [p.name for p in made], "dropped": [p.name for p in dropped], "swept": swept}
-            logger.info("partitions created or dropped", **names)
