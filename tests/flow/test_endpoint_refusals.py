@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -21,6 +23,19 @@ async def asker(database_url: str) -> AsyncIterator[Asker]:
     assert await execute(database_url, "select event_id from hearken.runs") == []
 
 
+async def raw(asker: Asker, headers: bytes, body: bytes = b"") -> bytes:
+    """The whole answer to a POST with these headers, each with its end of line."""
+    url = urlsplit(asker.worker.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    length = b"Content-Length: %d\r\n" % len(body)
+    writer.write(
+        b"POST %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%b%b\r\n" % (ECHO.encode(), headers, length) + body
+    )
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
 @pytest.mark.parametrize("header", ["", "Bearer", f"Bearer {SECRET}x", f"Basic {SECRET}", f"bearer {SECRET[:-1]}é"])
 async def test_without_the_secret_nobody_asks(asker: Asker, header: str) -> None:
     """401, and how to do it."""
@@ -30,13 +45,7 @@ async def test_without_the_secret_nobody_asks(asker: Asker, header: str) -> None
 
 async def test_a_secret_that_is_no_text_is_a_wrong_one(asker: Asker) -> None:
     """401 for bytes that are no UTF-8."""
-    url = urlsplit(asker.worker.url)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port)
-    writer.write(
-        b"POST %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\nConnection: close\r\n\r\n" % ECHO.encode()
-    )
-    answer = await reader.read()
-    writer.close()
+    answer = await raw(asker, b"Authorization: Bearer \xff\r\n")
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
@@ -85,6 +94,16 @@ async def test_what_is_no_json_or_too_large_is_refused(asker: Asker) -> None:
     assert (await asker.post(b"word=tea", headers={"Content-Type": "application/x-www-form-urlencoded"})).status == 415
     large = await asker.post(b" " * 70000, headers={"Content-Type": "application/json"})
     assert large.status == 413
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"identity, gzip", b"snappy", b"\x80"])
+async def test_a_packed_body_is_refused(asker: Asker, encoding: bytes) -> None:
+    """415, whether it could be unpacked or not: no bomb is opened, and none that was cut is taken for a whole one."""
+    headers = b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n" % SECRET.encode()
+    for body in (b"\x00\x01junk", gzip.compress(b"{}"), gzip.compress(b"{}")[:-9], zlib.compress(b"{}")[:-5]):
+        answer = await raw(asker, headers + b"Content-Encoding: %b\r\n" % encoding, body)
+        assert answer.startswith(b"HTTP/1.1 415 ")
+        assert b"\r\nAccept-Encoding: identity\r\n" in answer
 
 
 async def test_another_method_is_refused(asker: Asker) -> None:

@@ -29,6 +29,7 @@ from worker.postgres.database import Database
 from worker.sources.requests import append_request, problems, sound, wait_for
 
 LONGEST_WAIT = 300.0
+PLAIN = "identity"
 LONGEST_KEY = 255
 # No run's id is larger than a bigint.
 DIGITS = 18
@@ -200,6 +201,9 @@ def _idempotency_key(request: web.Request) -> str | None:
 
 
 async def _body(request: web.Request, model: type[BaseModel]) -> str:
+    if request.headers.get("Content-Encoding", PLAIN).lower() != PLAIN:
+        # A packed body may be a bomb, or cut; and what is allowed here is too short to be worth it.
+        raise RequestRefused(415, "send the body as it is, without Content-Encoding", {"Accept-Encoding": PLAIN})
     text = await request.read()
     if text and request.content_type != "application/json":
         raise RequestRefused(415, "send JSON, with the header Content-Type: application/json")

@@ -71,7 +71,9 @@ class HttpServer:
         application = web.Application(middlewares=[errors_as_json], client_max_size=LARGEST_BODY)
         application.add_routes(routes)
         application.on_response_prepare.append(_sign)
-        self._runner = web.AppRunner(application, access_log_class=AccessLog, shutdown_timeout=STOP_GRACE)
+        self._runner = web.AppRunner(
+            application, access_log_class=AccessLog, shutdown_timeout=STOP_GRACE, auto_decompress=False
+        )
 
     def __repr__(self) -> str:
         return f"HttpServer({self._host!r}, {self._wanted})"
