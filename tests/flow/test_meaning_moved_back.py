@@ -12,6 +12,9 @@ from tests.support.watched import connect, watching
 from worker.declare.registry import Registry
 from worker.deliver.progress import Turn
 from worker.install import move_topic
+from worker.operate.audit import Actor
+from worker.operate.handlers import forget
+from worker.operate.rebase import rebase
 from worker.testing import bench
 
 RENAME_BACK = "alter table chambers rename to rooms"
@@ -132,3 +135,32 @@ async def test_a_handler_that_is_renamed_in_the_middle_of_a_move_begins_it_anew(
     after = stage.declare("public.halls", "second", formerly="first")
     assert in_order(await stage.deliver(after), 5)
     assert await stage.rooms.rows("select handler from hearken.moves") == []
+
+
+async def test_a_handler_that_is_forgotten_in_the_middle_of_a_move_is_not_on_its_way(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that gets its name later begins at its beginning."""
+    await stage.rooms.execute(HISTORY)
+    await break_off(stage, stage.declare("public.halls"), monkeypatch, after=1)
+    await forget(stage.rooms.connection, "first", Actor("anna", "gone"))
+    assert await stage.rooms.rows("select handler from hearken.moves") == []
+
+
+async def test_a_dump_that_was_made_in_the_middle_of_a_move_loses_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How far the move had come is told in the other database's transactions: it begins anew."""
+    after = stage.declare("public.halls")
+    for _ in range(5):
+        await stage.rooms.execute(HISTORY)
+    await break_off(stage, after, monkeypatch)
+    await stage.rooms.execute(
+        "update hearken.cursors set cluster = 'elsewhere', done = '9000000:9000000:'",
+        "update hearken.moves set target = '9000000:9000000:', seen = '9000000:9000000:'",
+    )
+    await rebase(stage.rooms.connection, Actor("anna", "restored"))
+    for _ in range(2):
+        await stage.rooms.execute("update rooms set v = v + 1")
+    given = await stage.deliver(after)
+    assert [v for *_, key, v in given if key == "1"][-2:] == [5, 6]
