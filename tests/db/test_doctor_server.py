@@ -242,6 +242,12 @@ async def test_a_database_that_lacks_characters_is_refused(url: str, encoding: s
         await execute(url, f"drop database {name} with (force)")
 
 
+async def test_the_server_is_asked_for_its_encoding(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pooler may pass on no more than it knows of."""
+    monkeypatch.setattr(psycopg.ConnectionInfo, "parameter_status", lambda self, name: None)
+    await prepare(url, watched())
+
+
 async def test_a_role_that_may_not_ask_which_database_this_is(url: str) -> None:
     """The statement that is wanting; nothing else could be looked at."""
     async with role_of(url, "guest", "grant usage on schema hearken to {}") as theirs:

@@ -164,3 +164,39 @@ async def test_many_parked_events_move_in_batches_too(
     assert [row["topic"] for row in parked] == ["public.halls"]
     await stage.due()
     assert in_order(await stage.deliver(stage.declare("public.halls")), 4)
+
+
+@pytest.mark.usefixtures("each_step")
+async def test_the_last_step_is_a_batch_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much was written just before the writers are held up: they wait for no more than that."""
+    for _ in range(3):
+        await stage.rooms.execute(HISTORY)
+    hold = move_topic.hold_writers
+    written = 3
+    async with connect(stage.url) as writer:
+
+        async def write(*given: Any) -> str:
+            nonlocal written
+            if written < 8:
+                await writer.execute(f"{HISTORY}; {HISTORY}".encode())
+                written += 2
+            return await hold(*given)
+
+        monkeypatch.setattr(move_topic, "hold_writers", write)
+        await stage.rooms.migrate(stage.declare("public.halls"))
+    steps = await stage.rooms.rows("select count(*) as n from hearken.events where replay_of is not null group by tx")
+    assert max(step["n"] for step in steps) <= 2 * move_topic.BATCH
+    assert in_order(await stage.deliver(stage.declare("public.halls")), written)
+
+
+@pytest.mark.usefixtures("each_step")
+async def test_what_could_not_be_written_of_a_row_is_still_marked_so(stage: Stage) -> None:
+    """Else it would look like a column that the row has not: in what is parked and in what is not."""
+    stage.refused = {str(key) for key in range(1, KEYS + 1)}
+    await stage.rooms.execute(HISTORY, "update hearken.events set left_out = '{v}'")
+    await stage.deliver(stage.declare("public.rooms"))
+    for _ in range(4):
+        await stage.rooms.execute(HISTORY, "update hearken.events set left_out = '{v}'")
+    await stage.rooms.migrate(stage.declare("public.halls"))
+    marks = await stage.rooms.rows("select distinct left_out from hearken.events where replay_of is not null")
+    assert [row["left_out"] for row in marks] == [["v"]]

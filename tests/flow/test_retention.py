@@ -226,6 +226,22 @@ async def test_a_day_is_kept_for_a_handler_that_does_not_move(log: Log, state: s
     assert {row["topic"] for row in left} == {"public.chambers" if state == "moved since" else "public.rooms"}
 
 
+async def test_what_a_move_that_was_broken_off_has_taken_along_is_kept(log: Log) -> None:
+    """It goes on where it was, however late: in a day of its own and in the default partition."""
+    old = await log.make_old(40)
+    for days in (40, 41):
+        await log.bench.execute(OLD, (days, "public.chambers", "1"))
+    await log.bench.execute(
+        "insert into hearken.moves (handler, topic, heard, target, last_id)"
+        " values ('hear', 'public.chambers', '{public.rooms}', pg_current_snapshot(), 0)"
+    )
+    assert await drop_partitions(log.connection, DAYS) == []
+    assert await sweep_default(log.connection, DAYS) == 0
+    await log.bench.execute("delete from hearken.moves")
+    assert await drop_partitions(log.connection, DAYS) == [old]
+    assert await sweep_default(log.connection, DAYS) == 1
+
+
 @pytest.mark.parametrize("days", [40, -40], ids=["back", "ahead"])
 async def test_a_clock_that_jumps_loses_nothing(log: Log, days: int) -> None:
     """An event of a day that has no partition, or had one, is delivered, and deleted no sooner than that."""

@@ -6,6 +6,7 @@ would be delivered again with every try, and once by each new process. `caution`
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from worker.change import Change
@@ -16,8 +17,8 @@ from worker.log.cursors import Claim
 from worker.postgres.database import Database
 from worker.postgres.storable import LONGEST_REASON
 
-# As long as what may have to be written, so that it takes the room that it would need.
-REASON = "x" * LONGEST_REASON
+# As long as what may have to be written, and nothing that compresses, so that it takes the room that it would need.
+REASON = secrets.token_hex(LONGEST_REASON // 2)
 
 
 async def prove_writable(database: Database, claim: Claim, changes: Sequence[Change]) -> None:

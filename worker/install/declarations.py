@@ -18,8 +18,14 @@ on conflict (handler) do update set declaration = excluded.declaration, declared
 UNSETTLE: LiteralString = "update hearken.cursors set seq = seq + 1 where handler = %(name)s"
 
 
-async def store_declaration(connection: AsyncConnection[Any], handler: Handler) -> None:
-    """In the caller's transaction, which keeps the handler's cursors from being moved."""
-    values = {"name": handler.name, "declaration": Jsonb(declaration_of(handler))}
+async def store_declaration(connection: AsyncConnection[Any], handler: Handler, *, moving: bool = False) -> None:
+    """In the caller's transaction, which keeps the handler's cursors from being moved.
+
+    moving  it is on its way to its topic: workers of every code step aside
+    """
+    declaration = declaration_of(handler)
+    if moving:
+        declaration["topic"] = f"on its way to {handler.topic}"
+    values = {"name": handler.name, "declaration": Jsonb(declaration)}
     await connection.execute(DECLARE, values)
     await connection.execute(UNSETTLE, values)

@@ -153,21 +153,21 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> bool:
 
     Raises MigrationError.
     """
-    handler = enrolment.handler
-    values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": [handler.topic]}
+    handler, before = enrolment.handler, enrolment.before
     try:
         async with connection.transaction():
             await connection.execute(LOCK, (migration_lock(),))
             await connection.execute(PATIENCE)
-            if enrolment.before is not None and enrolment.action != "declare":
-                await _claim_all(connection, enrolment.before)
-            if enrolment.before is not None and _takes_along(enrolment):
-                return await _move(connection, handler, enrolment.before.topics)
+            if before is not None and enrolment.action != "declare":
+                await _claim_all(connection, before)
+            if before is not None and _takes_along(enrolment, before):
+                return await _move(connection, handler, before)
+            if before is not None and not await move_topic.give_up(connection, before.name):
+                return False
             await connection.execute(HOLD_STILL)
-            await _carry_out(connection, enrolment, values)
+            await _carry_out(connection, enrolment)
             if [e.action for e in plan_enrolment([handler], await enrolled(connection))] == ["declare"]:
                 await store_declaration(connection, handler)
-            await connection.execute(move_topic.ABANDON, values)
             return True
     except errors.LockNotAvailable as error:
         raise MigrationError(
@@ -176,25 +176,25 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> bool:
         ) from error
 
 
-def _takes_along(enrolment: Enrolment) -> bool:
+def _takes_along(enrolment: Enrolment, before: Enrolled) -> bool:
     """Whether it moves from table to table."""
-    topics = [enrolment.handler.topic, *(enrolment.before.topics if enrolment.before is not None else ())]
+    topics = [enrolment.handler.topic, *before.topics]
     return enrolment.action == "move" and not any(topic.startswith(SOURCES) for topic in topics)
 
 
-async def _move(connection: AsyncConnection[Any], handler: Handler, before: list[str]) -> bool:
-    """The next step. From the first on nobody delivers: former code is declared otherwise, new code not migrated."""
+async def _move(connection: AsyncConnection[Any], handler: Handler, before: Enrolled) -> bool:
+    """The next step. One to another topic is given up first."""
     if await move_topic.is_under_way(connection, handler):
-        return await move_topic.go_on(connection, handler, before)
-    await connection.execute(HOLD_STILL)
-    await keep_former(connection, handler.name)
-    await store_declaration(connection, handler)
-    await move_topic.begin(connection, handler, before)
+        return await move_topic.go_on(connection, handler, before.topics)
+    if await move_topic.give_up(connection, handler.name):
+        await keep_former(connection, handler.name)
+        await move_topic.begin(connection, handler, before.topics)
     return False
 
 
-async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment, values: dict[str, Any]) -> None:
+async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
     handler, before = enrolment.handler, enrolment.before
+    values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": [handler.topic]}
     if before is None:
         await connection.execute(ADD, {**values, "done": None})
         await connection.execute(KEEP_BEGINNING, values)

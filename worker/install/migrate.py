@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 
 import structlog
 from psycopg import AsyncConnection, errors
-from psycopg.rows import tuple_row
+from psycopg.rows import scalar_row, tuple_row
 
 from worker.capture.install import TriggerStatus, trigger_status
 from worker.declare.registry import Registry
@@ -24,6 +24,7 @@ from worker.postgres.locks import migration_lock
 
 logger = structlog.get_logger("migrate")
 
+ENCODING: LiteralString = "select current_setting('server_encoding')"
 # With SQL_ASCII anything can be written; the doctor says what cannot be read.
 ENCODINGS = ("UTF8", "SQL_ASCII")
 LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
@@ -82,9 +83,7 @@ async def find_pending(connection: AsyncConnection[Any], registry: Registry, *, 
 
 async def migrate(connection: AsyncConnection[Any], registry: Registry) -> Pending:
     """Bring the database up to date; returns what was done. Raises MigrationError, WatchError, DeclarationError."""
-    encoding = connection.info.parameter_status("server_encoding") or ""
-    if encoding not in ENCODINGS:
-        raise MigrationError(unfit_encoding(encoding))
+    await _require_encoding(connection)
     done = Pending(await migrations.apply(connection, migrations.find_migrations(registry.areas)))
     # One after the other: who is renamed may also get other shards.
     while enrolments := (await find_pending(connection, registry)).enrolments:
@@ -96,11 +95,19 @@ async def migrate(connection: AsyncConnection[Any], registry: Registry) -> Pendi
     return done
 
 
+async def _require_encoding(connection: AsyncConnection[Any]) -> None:
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        (encoding,) = await (await cursor.execute(ENCODING)).fetchall()
+    if encoding not in ENCODINGS:
+        raise MigrationError(unfit_encoding(encoding))
+
+
 def unfit_encoding(name: str) -> str:
     """Why a database of this encoding cannot carry the log, and what to do."""
     return (
         f"the database keeps text as {name}, which lacks characters of what is written here (reasons, results, errors):"
-        " make one with encoding 'UTF8' template template0, and restore a dump of this one into it"
+        " make one with encoding 'UTF8' template template0, restore a dump of this one into it, and run"
+        " `hearken rebase` there if this one has events"
     )
 
 

@@ -2,7 +2,8 @@
 
 Those events are appended again under the new topic, for this handler alone and marked as replays; its cursor then
 starts at now. That is done in batches, each in a transaction of its own, and goes on where it was if it is broken off.
-Writers of both tables wait for the last one, so that nothing newer of a key comes first.
+Nobody delivers meanwhile: what the handler is declared as is stored as on its way, which is no code's declaration.
+Writers of both tables wait for the last batch, so that nothing newer of a key comes first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from worker.capture.install import captures_for
 from worker.declare.handler import Handler
 from worker.doorbell.ring import ring
 from worker.errors import MigrationError
+from worker.install.declarations import store_declaration
 
 # Events that are taken along in one transaction.
 BATCH = 10_000
@@ -30,7 +32,6 @@ select n.nspname || '.' || c.relname from pg_catalog.pg_class c join pg_catalog.
 where n.nspname || '.' || c.relname = any(%s) and c.relkind in ('r', 'p') order by 1
 """
 HOLD_WRITERS = sql.SQL("lock table {} in share row exclusive mode")
-# Taken before this transaction has an id, so that what it appends is not visible in it.
 NOW: LiteralString = "select pg_current_snapshot()::text"
 UNDER_WAY: LiteralString = "select topic from hearken.moves where handler = %(name)s"
 ABANDON: LiteralString = "delete from hearken.moves where handler = %(name)s"
@@ -46,8 +47,8 @@ with moving as (
     select p.event_id, p.topic from hearken.parked p where p.handler = %(name)s and p.topic <> %(topic)s
     order by p.event_id limit %(most)s),
 copied as (
-    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target)
-    select %(topic)s, e.op, e.key, e.old, e.new, e.origin, e.note, e.id, '{}'
+    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target, left_out)
+    select %(topic)s, e.op, e.key, e.old, e.new, e.origin, e.note, e.id, '{}', e.left_out
     from moving m join hearken.events e on e.topic = m.topic and e.id = m.event_id
     order by e.id
     returning id, replay_of)
@@ -55,23 +56,34 @@ update hearken.parked p set event_id = coalesce(c.id, m.event_id), topic = %(top
 from moving m left join copied c on c.replay_of = m.event_id
 where p.handler = %(name)s and p.event_id = m.event_id
 """
+# Back to where they were before a move that is given up.
+RESTORE_PARKED: LiteralString = """
+with moved as (
+    select p.event_id, e.replay_of, m.heard[1] as topic
+    from hearken.moves m join hearken.parked p on p.handler = m.handler and p.topic = m.topic
+    left join hearken.events e on e.topic = p.topic and e.id = p.event_id
+    where m.handler = %(name)s order by p.event_id limit %(most)s)
+update hearken.parked p set event_id = coalesce(m.replay_of, m.event_id), topic = m.topic
+from moved m where p.handler = %(name)s and p.event_id = m.event_id
+"""
 # A page of what was heard, in the order of the log; of it what the handler has not had. Of the former topics that is
-# what its cursors have not passed; of the new one what the renamed table has written since, of which none has passed
-# any, and not what this has appended itself.
+# what its cursors have not passed; of the new one what the renamed table has written since they were last whole, which
+# says nothing of their open windows, and not what a move has appended, this one or one that was given up.
 MOVE_UNREAD: LiteralString = """
 with page as materialized (
     select e.* from hearken.moves m cross join unnest(m.heard) t (topic) cross join lateral (
         select e.* from hearken.events e where e.topic = t.topic and e.id > m.last_id order by e.id limit %(most)s) e
     where m.handler = %(name)s order by e.id limit %(most)s),
 copied as (
-    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target)
-    select %(topic)s, u.op, u.key, u.old, u.new, u.origin, u.note, u.id, array[%(name)s]
+    insert into hearken.events (topic, op, key, old, new, origin, note, replay_of, target, left_out)
+    select %(topic)s, u.op, u.key, u.old, u.new, u.origin, u.note, u.id, array[%(name)s], u.left_out
     from (select e.* from page e cross join hearken.moves m
           join hearken.cursors c on c.handler = m.handler
               and hearken.shard_of(hearken.slot_of(e.key), c.shards) = c.shard
           where m.handler = %(name)s and pg_visible_in_snapshot(e.tx, m.target)
-            and not coalesce(pg_visible_in_snapshot(e.tx, m.seen), false) and not e.tx = any(m.copies)
-            and (e.topic = %(topic)s or not hearken.passed(e.tx, e.id, c.done, c.target, c.last_id))
+            and not coalesce(pg_visible_in_snapshot(e.tx, m.seen), false)
+            and not hearken.passed(e.tx, e.id, c.done, case when e.topic <> m.topic then c.target end, c.last_id)
+            and not (e.topic = m.topic and e.replay_of is not null and e.target = array[c.handler])
             and e.origin is distinct from c.handler and (e.target is null or c.handler = any(e.target))
           order by e.id offset 0) u)
 update hearken.moves m
@@ -112,7 +124,7 @@ UNBRAKE: LiteralString = "delete from hearken.brakes where handler = %(name)s"
 async def hold_writers(connection: AsyncConnection[Any], topics: list[str]) -> str:
     """Hold up those who write to these tables until the caller's transaction ends; returns the snapshot of now.
 
-    Call it before the transaction has written anything. Raises psycopg.errors.LockNotAvailable, InsufficientPrivilege.
+    Raises psycopg.errors.LockNotAvailable, InsufficientPrivilege.
     """
     async with connection.cursor(row_factory=scalar_row) as cursor:
         there = await (await cursor.execute(RELATIONS, (topics,))).fetchall()
@@ -133,24 +145,23 @@ async def start_anew(connection: AsyncConnection[Any], handler: Handler, before:
 
 
 async def is_under_way(connection: AsyncConnection[Any], handler: Handler) -> bool:
-    """Whether the move to the handler's topic has begun; one to another topic is given up."""
-    topic = await _one(connection, UNDER_WAY, _about(handler))
-    if topic not in (None, handler.topic):
-        await connection.execute(ABANDON, _about(handler))
-    return bool(topic == handler.topic)
+    """Whether the move to the handler's topic has begun."""
+    return bool(await _one(connection, UNDER_WAY, _about(handler)) == handler.topic)
 
 
 async def begin(connection: AsyncConnection[Any], handler: Handler, before: list[str]) -> None:
-    """Write down what is to be taken along. The caller has claimed the cursors, and keeps them from being moved."""
+    """Write down what is to be taken along. The caller has claimed the cursors."""
     renamed = [topic for topic in before if await captures_for(connection, topic, on=handler.topic)]
     heard = [*before, *([handler.topic] if renamed else [])]
+    await store_declaration(connection, handler, moving=True)
     await connection.execute(BEGIN, {**_about(handler), "heard": heard})
 
 
 async def go_on(connection: AsyncConnection[Any], handler: Handler, before: list[str]) -> bool:
     """Take a batch along; after the last one, point the cursors at the handler's topic. Returns whether that is done.
 
-    Only for the last step the writers of both tables wait: for what they have written since the one before.
+    Only for the last step the writers of both tables wait: for what they have written since the one before, and no more
+    than a batch of it.
     """
     page = {**_about(handler), "most": BATCH}
     if (await connection.execute(MOVE_PARKED, page)).rowcount == BATCH:
@@ -162,11 +173,24 @@ async def go_on(connection: AsyncConnection[Any], handler: Handler, before: list
         return False
     await hold_writers(connection, [*before, handler.topic])
     await connection.execute(NEXT_ROUND, page)
-    await connection.execute(MOVE_UNREAD, {**page, "most": None})
-    await connection.execute(ARRIVE, page)
-    await connection.execute(ABANDON, page)
-    await connection.execute(UNBRAKE, page)
+    if await _one(connection, MOVE_UNREAD, page) == BATCH:
+        return False
+    for statement in (ARRIVE, ABANDON, UNBRAKE):
+        await connection.execute(statement, page)
+    await store_declaration(connection, handler)
     await ring(connection, [handler.topic])
+    return True
+
+
+async def give_up(connection: AsyncConnection[Any], name: str) -> bool:
+    """Give up the handler's move, if one has begun: a batch of what is parked goes back. Returns whether that is done.
+
+    What was appended for it stays in the log; nobody is given that any more.
+    """
+    page = {"name": name, "most": BATCH}
+    if (await connection.execute(RESTORE_PARKED, page)).rowcount == BATCH:
+        return False
+    await connection.execute(ABANDON, page)
     return True
 
 

@@ -19,6 +19,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "events": ("select",),
     "cursors": ("select", "insert", "update", "delete"),
     "declarations": ("select",),
+    "moves": ("select",),
     "parked": ("select", "insert", "update", "delete"),
     "paused": ("select", "insert"),
     "brakes": ("select", "insert", "update"),

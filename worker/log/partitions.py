@@ -50,9 +50,11 @@ DROP = sql.SQL("drop table {}")
 STRANGERS: LiteralString = "select handler from hearken.cursors where cluster <> " + CLUSTER + " limit 1"
 # Read as a window is (see `reader`): two index ranges. The order by keeps the planner from a sequential scan, which
 # looks cheap to it, since it expects a row to be there. What the engine's own handlers have yet to see keeps nothing:
-# the canary may have been turned off before its last event was delivered.
+# the canary may have been turned off before its last event was delivered. A handler that moves is to see what was taken
+# along so far.
 UNPASSED = sql.SQL("""
-select c.handler from hearken.cursors c cross join unnest(c.topics) t (topic) cross join lateral (
+select c.handler from hearken.cursors c left join hearken.moves m using (handler)
+cross join unnest(c.topics || m.topic) t (topic) cross join lateral (
     (select from {partition} e where e.topic = t.topic and e.tx >= pg_snapshot_xmax(c.done) order by e.tx limit 1)
     union all
     (select from {partition} e
@@ -68,9 +70,9 @@ SWEEP: LiteralString = """
 delete from hearken.events_default where ctid = any(array(
     select e.ctid from hearken.events_default e
     where e.at < now() - make_interval(days => %s)
-      and not exists (select from hearken.cursors c
+      and not exists (select from hearken.cursors c left join hearken.moves m using (handler)
                       where c.handler not like 'hearken.%%'
-                        and e.topic = any(c.topics) and not pg_visible_in_snapshot(e.tx, c.done))
+                        and e.topic = any(c.topics || m.topic) and not pg_visible_in_snapshot(e.tx, c.done))
       and not exists (select from hearken.parked p where p.topic = e.topic and p.event_id = e.id)
     limit 5000))
 """

@@ -42,6 +42,7 @@ REMOVE: tuple[LiteralString, ...] = (
     "delete from hearken.parked where handler = %s",
     "delete from hearken.paused where handler = %s",
     "delete from hearken.brakes where handler = %s",
+    "delete from hearken.moves where handler = %s",
     "delete from hearken.schedules where handler = %s",
 )
 

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from worker.declare.handler import of_engine
 from worker.doorbell.ring import ring
 from worker.errors import DatabaseError
+from worker.install.move_topic import give_up
 from worker.operate.audit import ActionSubject, Actor, record_action
 from worker.postgres.database import CLUSTER
 
@@ -57,7 +58,8 @@ MOVE: LiteralString = (
     "update hearken.cursors set done = %(now)s::pg_snapshot, target = null, last_id = 0, max_id = 0,"
     " moved_at = clock_timestamp(), cluster = " + CLUSTER + " where cluster <> " + CLUSTER
 )
-# Where cursors stood is recorded in transactions of the other database.
+# Where cursors stood, and how far moves have come, is recorded in transactions of the other database.
+MOVING: LiteralString = "select handler from hearken.moves"
 FORGET_FORMER: LiteralString = "delete from hearken.former_declarations"
 # So is what the brake saw. Its events are among those appended again, and are judged again; until then their handler
 # stays paused.
@@ -101,11 +103,20 @@ async def rebase(connection: AsyncConnection[Any], actor: Actor) -> Rebased:
             if row["handler"] in counts:
                 counts[row["handler"]] += row["events"]
         await connection.execute(FORGET_FORMER)
+        await _give_up_moves(connection)
         await connection.execute(UNBRAKE, (list(counts),))
         subjects = [ActionSubject(handler, details={"appended": count}) for handler, count in counts.items()]
         await record_action(connection, "rebase", subjects, actor)
         await ring(connection, {row["topic"] for row in appended})
     return Rebased(cursors, dict(counts))
+
+
+async def _give_up_moves(connection: AsyncConnection[Any]) -> None:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        moving = await (await cursor.execute(MOVING)).fetchall()
+    for row in moving:
+        while not await give_up(connection, row["handler"]):
+            pass
 
 
 async def _lock(connection: AsyncConnection[Any]) -> None:
