@@ -188,7 +188,15 @@ class App:
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._say_goodbye()
         logger.info("stopped", cancelled=len(late))
+
+    async def _say_goodbye(self) -> None:
+        """So that nobody looks for the event that has ended this process."""
+        try:
+            await self.services.suspicion.end(self.doorbell.listener.worker)
+        except Exception as error:
+            logger.warning("could not say goodbye", reason=error_line(error))
 
     async def _prepare(self) -> None:
         """Wait until the database is reachable and migrated; read the watched tables."""
@@ -206,6 +214,7 @@ class App:
             for handler in self.registry.handlers.values():
                 if handler.is_table:
                     self.services.tables[handler.topic] = await read_table(connection, handler.topic)
+            await self.services.suspicion.begin(connection, self.doorbell.listener.worker)
         finally:
             await connection.close()
 

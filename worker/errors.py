@@ -14,6 +14,7 @@
     │   ├── ConnectionLost     a connection of the engine's was lost, or none could be had: no handler's fault
     │   └── Unsupported        this server cannot carry the log (too old, read-only, a pooler)
     ├── ClaimLost              another worker moved the cursor; this batch is rolled back
+    ├── DeliveryLost           another worker has taken over what a handler is working on here
     ├── Braked                 a paused handler would take much away: fix the rows, or confirm
     ├── Overtaken              somebody else was quicker: it is done already, or no longer needed
     ├── InProgress             another process is doing the same work, which must not be done twice
@@ -92,6 +93,10 @@ class Unsupported(DatabaseError):
 
 class ClaimLost(HearkenError):
     """The cursor is not as it was read; someone else settled. Nothing of this batch is kept."""
+
+
+class DeliveryLost(HearkenError):
+    """This worker was taken for gone, and another delivers the event now; nothing more is written outside from here."""
 
 
 class Braked(HearkenError):

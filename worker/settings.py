@@ -42,7 +42,7 @@ class Settings(HandlersSetting):
     shutdown_timeout: float = Field(20.0, alias="HEARKEN_SHUTDOWN_TIMEOUT", gt=0, le=600)
     batch_deadline: float = Field(120.0, alias="HEARKEN_BATCH_DEADLINE", gt=0)
     stalled_after: float = Field(120.0, alias="HEARKEN_STALLED_AFTER", gt=0)
-    listen_check: float = Field(15.0, alias="HEARKEN_LISTEN_CHECK", gt=0)
+    listen_check: float = Field(5.0, alias="HEARKEN_LISTEN_CHECK", gt=0)
     brake_max: int = Field(100, alias="HEARKEN_BRAKE_MAX", ge=1)
     canary_seconds: float = Field(30.0, alias="HEARKEN_CANARY_SECONDS", ge=0, le=3600)
     cron_secret: SecretStr | None = Field(None, alias="CRON_SECRET", min_length=16)

@@ -254,10 +254,17 @@ table hearken.parked
     error text
         -- The traceback of the last failure.
     parked_at timestamp with time zone not null default now()
+    worker bigint
+        -- Who runs it: the key of an advisory lock that this worker holds while it lives.
+    starts integer not null default 0
+        -- How often it was begun with this row in place and not ended, because its process died.
     constraint parked_attempt_check CHECK ((attempt >= 0))
     constraint parked_pkey PRIMARY KEY (handler, event_id)
-    constraint parked_state_check CHECK ((state = ANY (ARRAY['due'::text, 'held'::text, 'dead'::text])))
+    constraint parked_starts_check CHECK ((starts >= 0))
+    constraint parked_state_check CHECK ((state = ANY (ARRAY['due'::text, 'held'::text, 'dead'::text, 'running'::text])))
+    constraint parked_worker_check CHECK (((state = 'running'::text) = (worker IS NOT NULL)))
     CREATE INDEX parked_due ON hearken.parked USING btree (handler, due_at) WHERE (state = 'due'::text)
+    CREATE INDEX parked_running ON hearken.parked USING btree (handler, slot) WHERE (state = 'running'::text)
     CREATE INDEX parked_slot ON hearken.parked USING btree (handler, slot, event_id)
 
 table hearken.paused
@@ -341,6 +348,13 @@ table hearken.uncaptured
     op text not null
     error text not null
     constraint uncaptured_pkey PRIMARY KEY (at, tx)
+
+table hearken.workers
+    worker bigint not null
+    started_at timestamp with time zone not null default clock_timestamp()
+    noticed_at timestamp with time zone
+        -- When another worker noticed first that it is gone.
+    constraint workers_pkey PRIMARY KEY (worker)
 
 table public.active_game_sessions_v2 options: fillfactor=70
         -- Playing time, counted down by the minute; at most one live session per purchase.
@@ -2614,6 +2628,20 @@ AS $function$
              where e.topic = its_topic and e.tx between x.tx and x.tx order by e.tx limit most) i)) u
 $function$
 
+CREATE OR REPLACE FUNCTION hearken.worker_lives(its_worker bigint, silent_after interval)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    select exists (
+        select from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+        where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+          and l.database = (select d.oid from pg_database d where d.datname = current_database())
+          and l.classid = ((its_worker >> 32) & 4294967295)::oid and l.objid = (its_worker & 4294967295)::oid
+          and coalesce(a.query_start > clock_timestamp() - silent_after, true))
+$function$
+
 CREATE OR REPLACE FUNCTION public.pause_session(session_id bigint)
  RETURNS active_game_sessions_v2
  LANGUAGE sql
@@ -2815,7 +2843,7 @@ AS $function$
         union all
         select e.* from hearken.parked p cross join lateral (
             select * from hearken.events e where e.topic = p.topic and e.id = p.event_id offset 0) e
-        where p.handler = 'follow_session' and p.state in ('due', 'held')
+        where p.handler = 'follow_session' and p.state <> 'dead'
     )
     select (coalesce(u.new, u.old) ->> 'purchase_id')::bigint
     from undelivered u

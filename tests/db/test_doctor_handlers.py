@@ -9,11 +9,14 @@ import pytest
 
 from tests.support.doctor import examined, watched
 from tests.support.served import execute, prepare, served
+from tests.support.waiting import eventually
 from worker import Change, Context, Park
 from worker.declare.builtin import CANARY
 from worker.declare.registry import Registry
 
 INSERT = "insert into things values (1, 'x')"
+RUNNING = "select 1 from hearken.parked where state = 'running'"
+ANOTHER = "insert into things values (2, 'x')"
 
 
 @pytest.fixture
@@ -96,7 +99,7 @@ async def test_one_that_does_not_move(empty_database_url: str) -> None:
     """A worker has it and is stuck: the worker is named, for its probes say more."""
     registry, called, released = Registry(engine=[CANARY]), asyncio.Event(), asyncio.Event()
 
-    @registry.on("public.things")
+    @registry.on("public.things", concurrency=1)
     async def wait(change: Change, ctx: Context) -> None:
         """Wait."""
         called.set()
@@ -106,6 +109,8 @@ async def test_one_that_does_not_move(empty_database_url: str) -> None:
         await worker.until_ready()
         await execute(empty_database_url, INSERT)
         await called.wait()
+        await eventually(lambda: execute(empty_database_url, RUNNING), "delivery beside the batch", 10, fits=bool)
+        await execute(empty_database_url, ANOTHER)
         patient = await examined(empty_database_url, registry)
         assert patient.about("handler wait").text.startswith("working; behind by 1 events")
         findings = await examined(empty_database_url, registry, HEARKEN_STALLED_AFTER="0.001")

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.support.plans import Cost, Parameters, measure, prepare
 from tests.support.watched import declare
-from worker.deliver import brake, effects, parked, runs
+from worker.deliver import brake, effects, parked, running, runs, suspicion, takeover
 from worker.install.migrate import migrate
 from worker.log import cursors, reader, rows
 from worker.log.partitions import Partition
@@ -37,6 +37,8 @@ FILL: tuple[LiteralString, ...] = (
     select case when i % 100 = 0 then 'quiet' else 'busy' end, i, 'public.busy', (i % 20000)::text,
            case when i > 20000 then 'held' when i % 2 = 0 then 'due' else 'dead' end, 1, now() - interval '1 s', 'r'
     from generate_series(1, 100000) i""",
+    """insert into hearken.parked (handler, event_id, topic, key, state, attempt, worker)
+    select 'busy', 200000 + i, 'public.busy', 'of ' || i, 'running', 0, 1 + i % 2 from generate_series(0, 199) i""",
     """insert into hearken.effects (event_id, handler, topic, key, step, base, generation, state)
     select i, 'busy', 'public.busy', i::text, 'step', 'busy:' || i % 30000, i / 30000, 'done'
     from generate_series(1, 100000) i""",
@@ -100,7 +102,7 @@ def reading() -> Iterator[tuple[str, Case]]:
     yield "a quiet topic's window judged", Case(brake.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
     yield "what remains of a window", Case(brake.REMAINING, read(busy, **judged), 1000)
     for handler in ("busy", "quiet", "other"):
-        look = {"topics": [f"public.{handler}"], "handler": handler, "shard": 0}
+        look = {"topics": [f"public.{handler}"], "handler": handler, "shard": 0, "worker": 1}
         yield f"a look of {handler}", Case(reader.PEEK, look, 80)
 
 
@@ -113,6 +115,8 @@ def settling() -> Iterator[tuple[str, Case]]:
         "delay": [1.0] * 100,
         "reason": [""] * 100,
         "error": [""] * 100,
+        "starts": [0] * 100,
+        "worker": None,
     }
     new, old = (list(range(start, start + 100)) for start in (10**6, 1))
     for handler in ("busy", "quiet", "nobody"):
@@ -127,6 +131,10 @@ def settling() -> Iterator[tuple[str, Case]]:
         yield f"unpark for {handler}", Case(parked.REMOVE, {**who, "event_id": old}, 1000)
         yield f"promote for {handler}", Case(parked.PROMOTE, {**who, **keys}, 1500)
         yield f"supersede for {handler}", Case(parked.SUPERSEDE, {**who, **keys, "event_id": new}, 2500)
+    flying = {"handler": "busy", "worker": 1, "silent_after": suspicion.SILENT_AFTER, "most_starts": 3, "reason": "r"}
+    ours = {"key": [f"of {i}" for i in range(50)], "event_id": list(range(200_000, 200_050))}
+    yield "flights that are ours", Case(running.OURS, {**flying, **ours}, 500)
+    yield "flights of workers that are gone", Case(takeover.TAKE_OVER, flying, 2500, "work")
     move = {"handler": "busy", "shard": 0, "seq": 0, "done": "1:1:", "target": None, "last_id": 0, "max_id": 0}
     yield "move a cursor", Case(cursors.MOVE, move, 50)
     run = {"event_id": 7, "topic": "tick/1", "source": "tick", "attempt": 1}
@@ -136,7 +144,7 @@ def settling() -> Iterator[tuple[str, Case]]:
     yield "settle a run", Case(runs.SETTLE, {**ended, "result": ["{}"], "error": [None]}, 50)
     yield "supersede runs", Case(runs.SUPERSEDE, ("tick/1", 100_001), 50)
     start = {"event_id": 1, "handler": "busy", "topic": "public.busy", "key": "1", "step": "s", "base": "busy:1"}
-    yield "begin an effect", Case(effects.START, {**start, "era": "e"}, 50, "work")
+    yield "begin an effect", Case(effects.START, {**start, "era": "e", "worker": 1}, 50, "work")
     end = dict.fromkeys(("object_id", "request_id", "changed", "error"))
     yield "end an effect", Case(effects.END, {"id": 5, "state": "done", **end}, 50, "work")
 

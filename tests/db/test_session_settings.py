@@ -18,7 +18,7 @@ from worker.errors import NotAllowed
 from worker.postgres.connection import Connection
 from worker.postgres.database import Database
 from worker.postgres.own_connection import Inspection
-from worker.postgres.session import PINNED
+from worker.postgres.session import BATCH, PINNED
 from worker.settings import Settings
 
 # For each setting that is pinned, a value with which something would go wrong.
@@ -97,6 +97,8 @@ async def differing(database: Database) -> dict[str, dict[str, str]]:
         for kind, opened in KINDS.items():
             async with opened(database) as connection:
                 expected = {**PINNED, **({} if opened is inspection else LIMITS)}
+                if kind == "a batch":
+                    expected["idle_in_transaction_session_timeout"] = BATCH["idle_in_transaction_session_timeout"]
                 has = await shown(connection)
                 found[kind] = {name: has[name] for name, value in expected.items() if has.get(name, value) != value}
     finally:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from pydantic_settings import BaseSettings
 
 from tests.support.proxy import proxy_to
-from tests.support.served import THINGS, execute, prepare, served
+from tests.support.served import THINGS, Reply, Served, execute, prepare, served
 from worker import Change, CheckFailed, Context, Park, Unavailable
 from worker.declare.registry import Registry
 from worker.dev.embedded import EmbeddedPostgres
@@ -49,8 +49,21 @@ def held(registry: Registry) -> tuple[asyncio.Event, asyncio.Event]:
     """Add a handler that waits; returns the event it sets when called, and the one it waits for."""
     called, released = asyncio.Event(), asyncio.Event()
 
-    @registry.on("public.things")
+    @registry.on("public.things", concurrency=1)
     async def note(change: Change, ctx: Context) -> None:
+        """Wait."""
+        called.set()
+        await released.wait()
+
+    return called, released
+
+
+def holding_its_batch(registry: Registry) -> tuple[asyncio.Event, asyncio.Event]:
+    """As `held`, of the batch's own transaction."""
+    called, released = asyncio.Event(), asyncio.Event()
+
+    @registry.on("public.things", transactional=True)
+    async def note(changes: Sequence[Change], ctx: Context) -> None:
         """Wait."""
         called.set()
         await released.wait()
@@ -68,6 +81,11 @@ def checked(check: str, question: object) -> Registry:
 
     registry.readiness(check, outside)(question)  # type: ignore[arg-type]
     return registry
+
+
+async def until_idle(worker: Served) -> Reply:
+    """Wait until the handler has looked, and found nothing; returns its /health."""
+    return await worker.until("/health", lambda reply: reply.json["handlers"]["note"]["state"] == "idle")
 
 
 async def add_thing(url: str, key: int = 1) -> None:
@@ -96,7 +114,7 @@ async def test_health_tells_everything_as_json(empty_database_url: str) -> None:
     """Version, start, each check with its age; each handler with what it has before it and put aside."""
     async with served(empty_database_url, quiet()) as worker:
         await worker.until_ready()
-        health = (await worker.get("/health")).json
+        health = (await until_idle(worker)).json
         assert (health["version"], health["ready"]) == ("0.1.0", True)
         assert health["started_at"].endswith("+00:00")
         assert {check["name"] for check in health["checks"]} >= {"database", "triggers", "handler note"}
@@ -105,6 +123,7 @@ async def test_health_tells_everything_as_json(empty_database_url: str) -> None:
             "state": "idle",
             "trouble": None,
             "circuit": {"open": False, "reason": None, "alarm": False},
+            "running": 0,
             "oldest_seconds": None,
             "behind": 0,
             "behind_is_at_least": False,
@@ -216,13 +235,14 @@ async def test_polling_behind_a_pooler_is_green_but_said(empty_database_url: str
 
 
 async def test_a_handler_that_is_stuck_is_red(empty_database_url: str) -> None:
-    """Behind and not moving: red, with what it has before it. Moving again: green."""
+    """Its one place is taken, it is behind and not moving: red, with what it has before it. Moving again: green."""
     registry = Registry()
     called, released = held(registry)
     async with served(empty_database_url, registry, stalled_after=0.3) as worker:
         await worker.until_ready()
         await add_thing(empty_database_url)
         await called.wait()
+        await add_thing(empty_database_url, 2)
         line = await worker.until_red("handler note")
         assert "not moving: behind by 1 events" in line
         handler = (await worker.get("/health")).json["handlers"]["note"]
@@ -235,15 +255,16 @@ async def test_a_handler_that_is_stuck_is_red(empty_database_url: str) -> None:
 async def test_a_handler_with_nothing_to_do_is_green_for_as_long_as_it_likes(empty_database_url: str) -> None:
     """Not moving is no fault of one that is not behind, and its database is what knows."""
     async with served(empty_database_url, quiet(), stalled_after=0.001) as worker:
-        await worker.until_ready()
-        reply = await worker.get("/readyz")
+        await until_idle(worker)
+        reply = await worker.until_ready()
         assert reply.line("handler note") == "ok  handler note: idle"
 
 
 async def test_a_stuck_cursor_of_another_worker_is_red_here_too(empty_database_url: str) -> None:
     """The worker that waits for the cursor sees in the database that it does not move."""
-    registry, mine = Registry(), quiet()
-    called, released = held(registry)
+    registry, mine = Registry(), Registry()
+    called, released = holding_its_batch(registry)
+    holding_its_batch(mine)
     async with served(empty_database_url, registry, stalled_after=0.3) as other:
         await add_thing(empty_database_url)
         await called.wait()

@@ -115,7 +115,7 @@ async def until_quiet(url: str, seconds: float = 60) -> None:
     handlers = {f.__name__: registry.handlers[f.__name__] for f in HANDLERS}
     async with asyncio.timeout(seconds), await connect(url) as listening, await connect(url) as asking:
         await listening.execute("listen told")
-        while any(one.behind or one.due or one.held for one in await read_status(asking, handlers)):
+        while any(one.behind or one.running or one.due or one.held for one in await read_status(asking, handlers)):
             async for _ in listening.notifies(timeout=0.2, stop_after=1):
                 pass
 

@@ -43,7 +43,18 @@ async def test_a_table_for_people_says_the_same(rooms: Rooms) -> None:
     await rooms.execute("update hearken.cursors set cluster = 'elsewhere' where handler = 'note_room'")
     result = await hearken(rooms.url, "status")
     headings, gone, note, price = result.out.splitlines()
-    assert headings.split() == ["handler", "hears", "behind", "oldest", "due", "held", "dead", "state", "who"]
+    assert headings.split() == [
+        "handler",
+        "hears",
+        "behind",
+        "oldest",
+        "running",
+        "due",
+        "held",
+        "dead",
+        "state",
+        "who",
+    ]
     assert "hearken forget" in gone
     assert "hearken rebase" in note
     assert "hearken migrate" in price

@@ -13,7 +13,7 @@ from worker.declare.handler import of_engine
 from worker.observe.status import HandlerStatus, read_status
 from worker.telemetry.spans import span
 
-HEADINGS = ("handler", "hears", "behind", "oldest", "due", "held", "dead", "state", "who")
+HEADINGS = ("handler", "hears", "behind", "oldest", "running", "due", "held", "dead", "state", "who")
 
 
 @click.command(short_help="How far each handler is, and who runs it.")
@@ -22,6 +22,7 @@ def status(as_json: bool) -> None:
     """List the handlers: how many events each is behind and the age of the oldest, what it has parked, who runs it.
 
     \b
+    running           deliveries that go on beside later ones
     due, held, dead   parked events: to be retried, waiting behind one of their key, in need of a person
     state             working, idle (asleep until there is work), waiting (paused,
                       braked, or its destination is down), nobody (no worker runs it); or what is wrong with it
@@ -51,7 +52,7 @@ def _is_unwell(one: HandlerStatus) -> bool:
 
 def _row(one: HandlerStatus) -> tuple[object, ...]:
     name = one.handler if one.shards == 1 else f"{one.handler}/{one.shard}"
-    counts = (one.behind, span(one.oldest), one.due, one.held, one.dead)
+    counts = (one.behind, span(one.oldest), one.running, one.due, one.held, one.dead)
     return (name, ",".join(one.topics), *counts, _state(one), ", ".join(one.who) or None)
 
 

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from worker.change import Change
 from worker.declare.handler import Handler
 from worker.deliver.verdict import verdict
-from worker.errors import ConnectionLost, HearkenError, RowsHidden
+from worker.errors import ConnectionLost, DeliveryLost, HearkenError, RowsHidden
 from worker.outcomes import Outcome, Park, Retry, Snooze, Unavailable
 from worker.postgres.storable import storable_text, storable_trace
 
@@ -88,7 +88,7 @@ def _failure(error: BaseException) -> Attempt:
     used.
     """
     trace = storable_trace(error)
-    if lost := _found(ConnectionLost, error):
+    if lost := _found(ConnectionLost, error) or _found(DeliveryLost, error):
         return Attempt(Snooze(AFTER_LOSS, storable_text(lost)), trace)
     if hidden := _found(RowsHidden, error):
         return Attempt(Unavailable(storable_text(hidden), alarm=True), trace)

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import psycopg
 
 from worker.deliver.blame import blames_event
+from worker.log import reader
+from worker.log.rows import Readings
 from worker.outcomes import Park
 from worker.telemetry.error_line import error_line
 
@@ -24,6 +26,7 @@ BATCH_BYTES = 8_000_000
 PROVEN_FOR = 10.0
 # After a second failure a batch is a quarter of what it was, and again after each further one.
 PARTS = 4
+NOTHING_INLINE = -1
 
 
 class Caution:
@@ -45,6 +48,15 @@ class Caution:
     def prove(self) -> bool:
         """Whether to try out, before anything is delivered, whether its end can be written."""
         return time.monotonic() - self._committed_at > PROVEN_FOR
+
+    @property
+    def inline(self) -> int:
+        """How large a row may be to come with its event, see `reader`."""
+        return NOTHING_INLINE if self.careful else reader.INLINE
+
+    def readings(self, *, judge: bool) -> Readings:
+        """How the rows are to be read; `judge`: whether it is still open which events are wanted."""
+        return Readings(self.budget, blames_event if self.careful else None, judge and self.careful)
 
     def failed(self, error: Exception, ids: Sequence[int], *, delivered: bool) -> None:
         """The batch of these events was rolled back, before or after something was `delivered` outside."""

@@ -5,6 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import structlog
+
+from worker.deliver.call import Delivery
+from worker.outcomes import Unavailable
+
+logger = structlog.get_logger("circuit")
+
 THRESHOLD = 5
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
@@ -52,3 +59,18 @@ class Circuit:
     def succeeded(self) -> None:
         """The destination answered: close."""
         self.failures, self.reason, self.alarm, self._pause = 0, None, False, FIRST_PAUSE
+
+
+def watch_circuit(circuit: Circuit, handler: str, delivery: Delivery) -> None:
+    """Let the circuit know of a delivery's end, and say when it opens or closes."""
+    if not delivery.attempted:
+        return
+    outcome, was_open = delivery.outcome, circuit.open
+    if isinstance(outcome, Unavailable):
+        circuit.failed(outcome.reason, after=outcome.after, alarm=outcome.alarm)
+    elif circuit.failures:
+        circuit.succeeded()
+    if was_open != circuit.open:
+        say = logger.error if circuit.open else logger.info
+        word = "circuit open, handler waits" if circuit.open else "circuit closed, handler resumes"
+        say(word, handler=handler, reason=circuit.reason, alarm=circuit.alarm)

@@ -16,9 +16,12 @@ from worker.declare.handler import Handler
 from worker.deliver.batch import BatchRunner, Done
 from worker.deliver.circuit import Circuit
 from worker.deliver.context import Services
+from worker.deliver.flights import Flights
+from worker.deliver.landing import Landing
 from worker.deliver.progress import ConsumerProgress, Turn
 from worker.deliver.report import report_batch, report_braked
 from worker.deliver.shutdown import Shutdown
+from worker.deliver.takeover import TakeOver
 from worker.doorbell.bell import Doorbell
 from worker.doorbell.waiting import wait_until_set
 from worker.errors import DeclaredOtherwise
@@ -64,8 +67,20 @@ class Consumer:
         self._stop = asyncio.Event()
         self._shutdown = Shutdown()
         self._recollection = Recollection(handler.name)
+        self._flights = Flights(handler, services, doorbell.listener.worker, self._bell.set)
+        self._take_over = TakeOver(handler, services, self._flights.worker)
+        self._landing = Landing(handler, shard, services, self._flights, self.circuit, self.progress, self._shutdown)
         self._runner = BatchRunner(
-            handler, shard, services, settings, self.circuit, self.progress, self._shutdown, self._recollection
+            handler,
+            shard,
+            services,
+            settings,
+            self.circuit,
+            self.progress,
+            self._shutdown,
+            self._recollection,
+            self._flights,
+            lambda: doorbell.listener.present,
         )
 
     def stop(self) -> None:
@@ -77,6 +92,7 @@ class Consumer:
     def cancel(self) -> None:
         """Cancel what still runs: events of an external handler go back, a transactional batch is rolled back."""
         self._shutdown.cancel()
+        self._bell.set()
         if self.handler.transactional and self._task is not None:
             self._task.cancel()
 
@@ -90,14 +106,22 @@ class Consumer:
             before_sleep=self._troubled,
             retry_error_callback=lambda _: None,
         )
-        while not self._stop.is_set():
-            await retrying(self._cycle)
+        try:
+            while not self._stop.is_set():
+                await retrying(self._cycle)
+            for report in await self._landing.settle_last(self._bell):
+                report_batch(report, self.handler, self._metrics)
+        finally:
+            await self._flights.cancel([*self._flights.running.values()])
 
     async def _cycle(self) -> None:
         """One turn, and then what it asks for: another, or a pause, or sleep."""
         if pause := self.circuit.wait():
             return await self._pause(pause)
         turn = await self.turn()
+        if turn is Turn.FULL:
+            self.progress.turn = turn
+            return await self._pause(ELSEWHERE)
         self.progress.moved(turn)
         if turn is Turn.WORKED:
             return None
@@ -109,10 +133,16 @@ class Consumer:
 
     async def turn(self) -> Turn:
         """Do one batch, if there is one and nobody else has the cursor. Raises any error, with all rolled back."""
+        if (report := await self._landing.settle()) is not None:
+            report_batch(report, self.handler, self._metrics)
+        if not self._flights.free:
+            return Turn.FULL
+        if self._parked:
+            await self._take_over.look()
         try:
             done = await self._batch()
         except Exception as error:
-            self._runner.rolled_back(error)
+            await self._runner.rolled_back(error)
             raise
         if isinstance(done, Turn):
             return done
@@ -137,6 +167,8 @@ class Consumer:
             if claim is None:
                 return Turn.ELSEWHERE
             self.progress.aside = None
+            if self.progress.turn is Turn.ELSEWHERE:
+                await self._services.suspicion.look(self._flights.worker)
             if connection.timeline != self._recollection.timeline:
                 await self._failed_over(connection)
             if claim.paused:
@@ -172,14 +204,17 @@ class Consumer:
         self._bell.clear()
         async with self._doorbell.asleep([self.handler.topic], self._bell) as sleep:
             async with self._services.database.batches.connection() as connection:
-                due = await reader.peek(connection, self.handler, self.shard)
+                due = await reader.peek(connection, self.handler, self.shard, self._flights.worker)
+            if self._flights.landed:
+                due = 0.0
             patience = min(sleep.patience, math.inf if due is None else due)
             while await self._slept(patience) and sleep.unbroken and due is None:
                 self._bell.clear()
                 leaving = asyncio.get_running_loop().call_later(DOZE, sleep.leave)
                 turn = await self.turn()
                 leaving.cancel()
-                self.progress.moved(turn)
+                if turn is not Turn.FULL:
+                    self.progress.moved(turn)
                 # What another worker has parked becomes due without a bell: look again.
                 if turn not in (Turn.CAUGHT_UP, Turn.IDLE) or self._parked or not sleep.unbroken:
                     return
@@ -200,7 +235,8 @@ class Consumer:
 
     async def _pause(self, seconds: float) -> None:
         self._bell.clear()
-        await self._nap(seconds)
+        if not self._flights.landed:
+            await self._nap(seconds)
 
     def _troubled(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None

@@ -15,7 +15,9 @@ from psycopg.rows import DictRow
 from worker.capture.catalog import Table, read_table
 from worker.change import Change, Row
 from worker.deliver import effects, runs
+from worker.deliver.ownership import Ownership
 from worker.deliver.plan import Plan, Planned
+from worker.deliver.suspicion import Suspicion
 from worker.errors import ConfigurationError, DeclarationError
 from worker.postgres.database import Connection, Database
 from worker.postgres.parameters import with_parameters
@@ -33,12 +35,16 @@ class Services:
     """What the process has for its handlers: filled by `app`, shared by all deliveries.
 
     lacking  resources that were not opened, and what is wrong with their settings: never in a worker
+    suspicion  what is known of workers that died
     """
 
     database: Database
     resources: dict[Callable[..., Any], Any] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     lacking: Mapping[Callable[..., Any], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.suspicion = Suspicion(self.database)
 
 
 class Context:
@@ -55,13 +61,13 @@ class Context:
         services: Services,
         *,
         transaction: Connection | None = None,
-        claim: Connection | None = None,
+        ownership: Ownership | None = None,
         plan: Plan | None = None,
     ) -> None:
         self.handler = handler
         self.services = services
         self._transaction = transaction
-        self._claim = claim
+        self._ownership = ownership
         self._told_at: dict[int, float] = {}
         self._plan = plan
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
@@ -136,7 +142,7 @@ class Context:
         """Record one write to an outside system; see `effects`. Raises DeclarationError in a preview."""
         if self._plan is not None:
             raise DeclarationError(f"handler {self.handler!r} begins {step!r} in a preview: check ctx.planning first")
-        return effects.record_effect(self.services.database, self.handler, change, step, params, self._claim)
+        return effects.record_effect(self.services.database, self.handler, change, step, params, self._ownership)
 
     async def progress(self, change: Change, done: int, total: int | None = None, text: str | None = None) -> None:
         """Report how far the run of a tick or request is, for whoever watches; stored at most twice a second."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from worker.change import Change
+from worker.deliver.ownership import Ownership
+from worker.errors import DeliveryLost
 from worker.postgres.database import Connection, Database
 from worker.postgres.storable import storable_json, storable_text
 
@@ -24,7 +26,6 @@ from worker.postgres.storable import storable_json, storable_text
 # https://docs.stripe.com/api/idempotent_requests
 LONGEST_KEY = 100
 
-STILL_OURS: LiteralString = "select 1"
 # The key of an effect that has ended, well or badly, is never used again: a later effect with the same
 # parameters (a price that went up and down again) must not get the remembered answer.
 START: LiteralString = """
@@ -34,6 +35,10 @@ select %(event_id)s, %(handler)s, %(topic)s, %(key)s, %(step)s, %(base)s, ended.
                  where e.base = %(base)s and e.state = 'started' and e.generation = ended.count
                  order by e.id desc limit 1), %(era)s)
 from (select count(*) from hearken.effects e where e.base = %(base)s and e.state <> 'started') ended
+where %(worker)s::bigint is null
+   or exists (select from (select * from hearken.parked p
+                           where p.handler = %(handler)s and p.event_id = %(event_id)s offset 0) p
+              where p.state = 'running' and p.worker = %(worker)s)
 returning id, generation, era
 """
 END: LiteralString = """
@@ -99,15 +104,19 @@ def era_of(connection: Connection) -> str:
 
 @asynccontextmanager
 async def record_effect(
-    database: Database, handler: str, change: Change, step: str, parameters: Mapping[str, Any], claim: Connection | None
+    database: Database,
+    handler: str,
+    change: Change,
+    step: str,
+    parameters: Mapping[str, Any],
+    ownership: Ownership | None,
 ) -> AsyncIterator[Effect]:
     """Record one effect around the call that makes it.
 
-    claim  the batch's connection: if it is lost, so is its claim on the cursor, and what was read may be out of date
-    Raises psycopg.OperationalError when it is gone, before anything is written outside.
+    ownership  of the delivery: if another worker has taken it over, what was read may be out of date
+    Raises DeliveryLost, or ConnectionLost when nobody can tell, before anything is written outside.
     """
-    if claim is not None:
-        await claim.execute(STILL_OURS)
+    by_row = ownership is not None and await ownership.row_needed()
     base = storable_text(base_of(handler, change, step, parameters))
     row = {
         "event_id": change.id,
@@ -116,10 +125,14 @@ async def record_effect(
         "key": change.key,
         "step": storable_text(step),
         "base": base,
+        "worker": ownership.worker if ownership is not None and by_row else None,
     }
     async with database.engine.connection() as connection:
         started = await (await connection.execute(START, {**row, "era": era_of(connection)})).fetchone()
-    assert started is not None  # noqa: S101  # an aggregate selects one row, so one is inserted
+    if started is None:
+        raise DeliveryLost(
+            f"event {change.id} is no longer {handler}'s to deliver here: another worker has taken it over"
+        )
     effect = Effect(step, ":".join((base, str(started["generation"]), *([started["era"]] if started["era"] else ()))))
     try:
         yield effect

@@ -1,130 +1,187 @@
-"""Delivering a batch to an external handler: keys side by side, the events of one key in order.
+"""Delivering one batch to an external handler: keys side by side, the events of one key in order.
 
-`batch` consumes each delivery as it ends, and settles it.
+It ends when everything has, or a short patience after the last start: what runs then goes on as a flight.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from worker.change import Change, Identity
-from worker.declare.handler import Handler
-from worker.deliver import runs
-from worker.deliver.call import Delivery, attempt, cancelled_itself, delivered
-from worker.deliver.context import Context, Services
+from worker.deliver.call import Delivery
+from worker.deliver.flights import Flight, Flights
+from worker.deliver.liveness import SIGN_OF_LIFE, give_sign
 from worker.deliver.shutdown import Shutdown
+from worker.doorbell.waiting import wait_until_set
 from worker.postgres.database import Connection
-from worker.telemetry.logs import current, delivery_of
 
-# Seconds that cancelled handlers get to clean up.
-CANCEL_GRACE = 1.0
+# Seconds in which a batch starts deliveries, and waits for those that run after the last start. When more events are
+# waiting it hardly waits: whoever runs goes on beside the next batch.
+STARTING = 0.5
+PATIENCE = 0.1
+IMPATIENCE = 0.005
+
+
+@dataclass
+class Delivered:
+    """How a batch's deliveries stand when it ends.
+
+    ended    in the order in which they ended; not attempted are those behind a failed one of their key
+    running  go on after the batch
+    behind   wait for a running one of their key
+    left     not started, in order: to be read again
+    """
+
+    ended: list[Delivery] = field(default_factory=list)
+    running: list[Flight] = field(default_factory=list)
+    behind: list[Change] = field(default_factory=list)
+    left: list[Change] = field(default_factory=list)
 
 
 class ExternalDelivery:
-    """The deliveries of one batch: iterate over it for those that have ended, a few at a time.
+    """The deliveries of one batch.
 
-    deadline  when to start nothing more, in the loop's seconds; what was not started comes last, not `attempted`
-    shutdown  once begun, nothing more is started; once it cancels, what runs is cancelled
+    claim     the batch's connection
+    flies     says whether deliveries may go on after the batch; until then it waits for all that it has started
+    deadline  seconds in which deliveries may be started
+    heard     called with each delivery that ends; says whether another may be started
     """
 
     def __init__(
         self,
-        handler: Handler,
+        flights: Flights,
         changes: Sequence[Change],
-        services: Services,
         claim: Connection,
-        deadline: float,
         shutdown: Shutdown,
+        heard: Callable[[Delivery], bool],
+        *,
+        flies: Callable[[], bool],
+        deadline: float,
     ) -> None:
-        self._handler = handler
-        self._changes = changes
-        self._services = services
-        self._context = Context(handler.name, services, claim=claim)
-        self._deadline = deadline
+        self._flights = flights
+        self._queue = deque(changes)
+        self._claim = claim
         self._shutdown = shutdown
-        self._queues = deque(_by_key(changes))
+        self._heard = heard
+        self._flies = flies
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._last_start = self._started_at
+        self._deadline = deadline
         self._stopped = False
-        self._cancelled = False
+        self._running: dict[Identity, Flight] = {}
+        self._waiting: dict[Identity, deque[Change]] = {}
+        self._ready: deque[Change] = deque()
+        self._failed: set[Identity] = set()
         self._ended: list[Delivery] = []
-        self._something_ended = asyncio.Event()
+        self._news = asyncio.Event()
 
-    def stop(self) -> None:
-        """Start nothing more; let running deliveries finish."""
-        self._stopped = True
-
-    async def __aiter__(self) -> AsyncIterator[list[Delivery]]:
-        workers = [asyncio.create_task(self._work()) for _ in range(min(self._handler.concurrency, len(self._queues)))]
-        finished: set[int] = set()
+    async def run(self, *, more: bool) -> Delivered:
+        """Deliver; `more` says that further events are waiting. Raises what the claim's connection raises."""
+        self._flights.on_ended, self._flights.supply = self._end, self._next
         try:
-            async for ended in self._watch(workers):
-                finished.update(delivery.change.id for delivery in ended)
-                yield ended
+            with self._shutdown.calls_on_cancel(self._news.set):
+                while self._flights.free and (flight := self._next()):
+                    self._flights.start(flight)
+                await self._wait(IMPATIENCE if more else PATIENCE)
+            if self._shutdown.cancelling:
+                await self._flights.cancel(self._running.values())
+        except BaseException:
+            await self._flights.cancel(self._running.values())
+            self._flights.forget(self._running.values())
+            raise
         finally:
-            self._cancelled = True
-            for task in workers:
-                task.cancel()
-        await asyncio.wait(workers, timeout=CANCEL_GRACE)
-        for task in workers:
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                raise error
-        finished.update(delivery.change.id for delivery in self._ended)
-        yield [*self._take(), *(Delivery(c, attempted=False) for c in self._changes if c.id not in finished)]
+            self._flights.on_ended, self._flights.supply = _ignore, _nothing
+        return self._result()
 
-    async def _watch(self, workers: Sequence[asyncio.Task[None]]) -> AsyncIterator[list[Delivery]]:
-        """What has ended, until all workers have, or the shutdown cancels them."""
-        for task in workers:
-            task.add_done_callback(lambda _task: self._something_ended.set())
-        with self._shutdown.calls_on_cancel(self._something_ended.set):
-            while not self._shutdown.cancelling and not all(task.done() for task in workers):
-                await self._something_ended.wait()
-                self._something_ended.clear()
-                if self._ended:
-                    yield self._take()
+    async def _wait(self, patience: float) -> None:
+        """Until nothing runs, or it is time to leave."""
+        since = self._started_at
+        while self._running and not self._shutdown.cancelling:
+            self._news.clear()
+            now = self._loop.time()
+            flies = self._flies()
+            if flies and now >= (until := self._leave_at(patience)):
+                return
+            await wait_until_set(self._news, min(SIGN_OF_LIFE, until - now) if flies else SIGN_OF_LIFE)
+            if self._loop.time() - since >= SIGN_OF_LIFE:
+                since = self._loop.time()
+                await give_sign(self._claim)
 
-    def _take(self) -> list[Delivery]:
-        ended, self._ended = self._ended, []
-        return ended
+    def _leave_at(self, patience: float) -> float:
+        if self._may_start() and (self._queue or self._ready):
+            return self._until
+        return self._last_start + patience
 
     def _may_start(self) -> bool:
-        return not (self._stopped or self._shutdown.begun or asyncio.get_running_loop().time() >= self._deadline)
+        return not (self._stopped or self._shutdown.begun or self._loop.time() >= self._until)
 
-    async def _work(self) -> None:
-        while self._queues:
-            await self._run_key(self._queues.popleft())
+    @property
+    def _until(self) -> float:
+        """When to start nothing more."""
+        return self._started_at + (min(STARTING, self._deadline) if self._flies() else self._deadline)
 
-    async def _run_key(self, changes: Sequence[Change]) -> None:
-        """Events of one key in order, up to the first that is not done with."""
-        for change in changes:
-            if not self._may_start():
-                return
-            delivery = await self._run(change)
-            self._ended.append(delivery)
-            self._something_ended.set()
-            if delivery.outcome is not None and not delivery.outcome.settles:
-                # Whoever watches is heard before the next is started: the destination may be down.
-                await asyncio.sleep(0)
-                return
+    def _next(self) -> Flight | None:
+        """The next delivery to start: an event whose key is free, in order."""
+        if not self._may_start():
+            return None
+        if self._ready:
+            return self._begin(self._ready.popleft())
+        while self._queue:
+            change = self._queue.popleft()
+            if (key := change.identity) in self._running:
+                self._waiting.setdefault(key, deque()).append(change)
+            elif key in self._failed:
+                self._ended.append(Delivery(change, attempted=False))
+            else:
+                return self._begin(change)
+        self._news.set()
+        return None
 
-    async def _run(self, change: Change) -> Delivery:
-        current.set(delivery_of(self._handler.name, (change,)))
-        if not self._handler.is_table:
-            await runs.begin_run(self._services.database, change)
-        started_at = time.time()
-        try:
-            ended = await attempt(self._handler, partial(self._handler.function, change, self._context))
-        except asyncio.CancelledError as error:
-            if self._cancelled:
-                raise
-            ended = cancelled_itself(error)
-        return delivered(change, ended, started_at)
+    def _begin(self, change: Change) -> Flight:
+        self._last_start = self._loop.time()
+        flight = self._flights.new(change, self._claim)
+        self._running[change.identity] = flight
+        return flight
+
+    def _end(self, flight: Flight) -> None:
+        """A delivery of this batch has ended: its key is free again, or what waits for it is put aside."""
+        delivery, key = flight.ended, flight.change.identity
+        if self._running.get(key) is not flight:
+            return
+        del self._running[key]
+        self._ended.append(delivery)
+        self._stopped = not self._heard(delivery) or self._stopped
+        waiting = self._waiting.pop(key, None)
+        if not delivery.attempted or not (delivery.outcome is None or delivery.outcome.settles):
+            self._failed.add(key)
+            self._ended += [Delivery(change, attempted=False) for change in waiting or ()]
+        elif waiting:
+            self._ready.append(waiting.popleft())
+            if waiting:
+                self._waiting[key] = waiting
+        if not self._running:
+            self._news.set()
+
+    def _result(self) -> Delivered:
+        running = [*self._running.values()]
+        aside = [Delivery(change, attempted=False) for change in self._ready]
+        if self._shutdown.cancelling:
+            self._flights.forget(running)
+            aside += [Delivery(flight.change, attempted=False) for flight in running]
+            running = []
+        for flight in running:
+            flight.ownership.move()
+        behind = [change for waiting in self._waiting.values() for change in waiting]
+        return Delivered([*self._ended, *aside], running, behind, [*self._queue])
 
 
-def _by_key(changes: Iterable[Change]) -> Iterable[list[Change]]:
-    keys: dict[Identity, list[Change]] = defaultdict(list)
-    for change in changes:
-        keys[change.identity].append(change)
-    return keys.values()
+def _ignore(_flight: Flight) -> None:
+    pass
+
+
+def _nothing() -> Flight | None:
+    return None

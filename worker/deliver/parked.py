@@ -1,4 +1,5 @@
-"""Parked events: `due` again at a time, `held` behind an earlier one of their key, or `dead` until a person looks.
+"""Parked events: `due` again at a time, `running`, `held` behind an earlier one of their key, or `dead` until a person
+looks.
 
 Written in the batch's own transaction, so an event is either before its cursor or in here, never nowhere.
 """
@@ -26,14 +27,14 @@ MOST_ATTEMPTS = 2**31 - 1  # what the column holds; a handler may retry for ever
 DUE: LiteralString = (
     """
 with due as materialized (
-    select p.event_id, p.topic, p.key, p.slot, p.attempt from hearken.parked p
+    select p.event_id, p.topic, p.key, p.slot, p.attempt, p.starts from hearken.parked p
     where p.handler = %(handler)s and p.state = 'due' and p.due_at <= now()
       and hearken.shard_of(p.slot, %(shards)s) = %(shard)s
     order by p.due_at limit %(limit)s),
 ready as materialized (
-    select event_id, topic, key, attempt from due
+    select event_id, topic, key, attempt, starts from due
     union all
-    select held.event_id, held.topic, held.key, held.attempt from due
+    select held.event_id, held.topic, held.key, held.attempt, held.starts from due
     cross join lateral (
         select * from hearken.parked h
         where h.handler = %(handler)s and h.slot = due.slot and h.event_id > due.event_id
@@ -42,9 +43,9 @@ ready as materialized (
     order by event_id limit %(limit)s)
 select event_id, at, topic, coalesce(op, ''), key, case when weight <= %(inline)s then old::text end,
        case when weight <= %(inline)s then new::text end, case when weight <= %(inline)s then note::text end,
-       replay_of, attempt, case when weight > %(inline)s then weight end
+       replay_of, attempt, case when weight > %(inline)s then weight end, starts
 from (
-    select r.event_id, r.topic, r.key, r.attempt, e.at, e.op, e.old, e.new, e.note, e.replay_of, """
+    select r.event_id, r.topic, r.key, r.attempt, r.starts, e.at, e.op, e.old, e.new, e.note, e.replay_of, """
     + WEIGHT
     + """ as weight
     from ready r left join hearken.events e on e.topic = r.topic and e.id = r.event_id offset 0) e
@@ -52,23 +53,25 @@ order by event_id
 """
 )
 KEYS: LiteralString = """
-select n.topic, n.key from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
+select n.topic, n.key, p.state = 'running' from unnest(%(topic)s::text[], %(key)s::text[]) as n (topic, key)
 cross join lateral (
-    select from hearken.parked p
+    select p.state from hearken.parked p
     where p.handler = %(handler)s and p.slot = hearken.slot_of(n.key)
       and p.topic = n.topic and p.key is not distinct from n.key
     order by p.event_id limit 1) p
 """
 PUT: LiteralString = """
-insert into hearken.parked (handler, event_id, topic, key, state, attempt, due_at, reason, error)
+insert into hearken.parked (handler, event_id, topic, key, state, attempt, due_at, reason, error, worker, starts)
 select %(handler)s, p.event_id, p.topic, p.key, p.state, p.attempt, now() + make_interval(secs => p.delay), p.reason,
-       p.error
+       p.error, case when p.state = 'running' then %(worker)s::bigint end, p.starts
 from unnest(%(event_id)s::bigint[], %(topic)s::text[], %(key)s::text[], %(state)s::text[], %(attempt)s::int[],
-            %(delay)s::float8[], %(reason)s::text[], %(error)s::text[])
-     as p (event_id, topic, key, state, attempt, delay, reason, error)
+            %(delay)s::float8[], %(reason)s::text[], %(error)s::text[], %(starts)s::int[])
+     as p (event_id, topic, key, state, attempt, delay, reason, error, starts)
 on conflict (handler, event_id) do update
-set state = excluded.state, attempt = excluded.attempt, due_at = excluded.due_at, reason = excluded.reason,
-    error = excluded.error
+set state = excluded.state, attempt = excluded.attempt, due_at = excluded.due_at, worker = excluded.worker,
+    starts = excluded.starts,
+    reason = case when excluded.state = 'running' then parked.reason else excluded.reason end,
+    error = case when excluded.state = 'running' then parked.error else excluded.error end
 """
 REMOVE: LiteralString = """
 delete from hearken.parked where ctid = any(array(
@@ -81,7 +84,7 @@ delete from hearken.parked where ctid = any(array(
     select p.ctid from unnest(%(topic)s::text[], %(key)s::text[], %(event_id)s::bigint[]) as n (topic, key, id)
     cross join lateral (
         select p.ctid, p.topic, p.key, p.event_id from hearken.parked p
-        where p.handler = %(handler)s and p.slot = hearken.slot_of(n.key) offset 0) p
+        where p.handler = %(handler)s and p.slot = hearken.slot_of(n.key) and p.state <> 'running' offset 0) p
     where p.topic = n.topic and p.key is not distinct from n.key and p.event_id < n.id))
 """
 # The first parked event of a key must not be a held one: what held it is gone.
@@ -99,7 +102,7 @@ update hearken.parked set state = 'due', due_at = now() where ctid = any(array(
 
 @dataclass(frozen=True)
 class Parking:
-    """One event to park. `delay` is in seconds; `attempt` counts the failed ones so far."""
+    """One event to park. `delay` is in seconds; `attempt` counts the failed ones so far, `starts` see `suspicion`."""
 
     change: Change
     state: str
@@ -107,31 +110,52 @@ class Parking:
     delay: float = 0.0
     reason: str | None = None
     error: str | None = None
+    starts: int = 0
 
 
 async def read_due(
     connection: AsyncConnection[Any], handler: Handler, shard: int, size: int, inline: int = INLINE
-) -> tuple[list[Change], dict[int, int]]:
+) -> tuple[list[Change], dict[int, int], dict[int, int]]:
     """Parked events whose time has come, with those held behind them, in order of the log.
 
-    And which of them have come without their rows, as those of `reader.read_batch`.
+    And which of them have come without their rows, as those of `reader.read_batch`; and how often those were begun that
+    may have ended a worker.
     """
     asked = {"handler": handler.name, "shards": handler.shards, "shard": shard, "limit": size, "inline": inline}
     async with connection.cursor(row_factory=tuple_row) as cursor:
         rows = await (await cursor.execute(DUE, asked)).fetchall()
     changes = [replace(to_change(row), attempt=min(row[9] + 1, MOST_ATTEMPTS)) for row in rows]
-    return changes, {row[0]: row[10] for row in rows if row[10] is not None and row[3]}
+    heavy = {row[0]: row[10] for row in rows if row[10] is not None and row[3]}
+    return changes, heavy, {row[0]: row[11] for row in rows if row[11]}
 
 
-async def parked_keys(connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]) -> set[Identity]:
-    """The keys of these changes that have something parked."""
+async def parked_keys(
+    connection: AsyncConnection[Any], handler: str, changes: Sequence[Change]
+) -> dict[Identity, bool]:
+    """The keys of these changes that have something parked, and whether that is running."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(KEYS, {"handler": handler, **_columns({change.identity for change in changes})})
-        return {(topic, key) for topic, key in await cursor.fetchall()}
+        return {(topic, key): running for topic, key, running in await cursor.fetchall()}
 
 
-async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequence[Parking]) -> None:
-    """Put events aside, or put them back with a new state."""
+async def behind_parked(
+    connection: AsyncConnection[Any], handler: Handler, changes: Sequence[Change]
+) -> tuple[list[Change], list[Change]]:
+    """Which of these wait behind a parked event of their key, and which take its place.
+
+    For a level-triggered handler the newer event takes its place, unless it is running.
+    """
+    keys = await parked_keys(connection, handler.name, changes)
+    behind = [change for change in changes if change.identity in keys]
+    if not handler.fold:
+        return behind, []
+    return [change for change in behind if keys[change.identity]], behind
+
+
+async def park(
+    connection: AsyncConnection[Any], handler: str, parkings: Sequence[Parking], worker: int | None = None
+) -> None:
+    """Put events aside, or put them back with a new state; `worker` runs those that are running."""
     if not parkings:
         return
     await connection.execute(
@@ -146,6 +170,8 @@ async def park(connection: AsyncConnection[Any], handler: str, parkings: Sequenc
             "delay": [p.delay for p in parkings],
             "reason": [p.reason for p in parkings],
             "error": [p.error for p in parkings],
+            "worker": worker,
+            "starts": [p.starts for p in parkings],
         },
     )
 

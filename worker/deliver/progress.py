@@ -16,6 +16,7 @@ class Turn(Enum):
     IDLE = "idle"  # found nothing to do
     ELSEWHERE = "elsewhere"
     PAUSED = "paused"
+    FULL = "full"  # as many deliveries run as may
     ASIDE = "aside"  # its declaration is not the cursor's
 
 

@@ -41,11 +41,11 @@ SUPERSEDE: LiteralString = """
 update hearken.runs set state = 'superseded', ended_at = clock_timestamp()
 where topic = %s and event_id < %s and ended_at is null
 """
-# What a person has decided about dead ones: `waiting` for another try, or `skipped`.
+# What is decided outside of a delivery: `waiting` for another try, `skipped`, or `dead`.
 DECIDE: LiteralString = """
 update hearken.runs
 set state = %(state)s, error = coalesce(%(reason)s, error),
-    ended_at = case when %(state)s = 'skipped' then clock_timestamp() end
+    ended_at = case when %(state)s in ('skipped', 'dead') then clock_timestamp() end
 where event_id = any(%(event_ids)s)
 """
 # A batch at a time, so that no transaction is long.
@@ -127,10 +127,10 @@ async def settle_runs(connection: AsyncConnection[Any], ends: Sequence[RunEnd], 
 async def decide(
     connection: AsyncConnection[Any],
     event_ids: Sequence[int],
-    state: Literal["waiting", "skipped"],
+    state: Literal["waiting", "skipped", "dead"],
     reason: str | None = None,
 ) -> None:
-    """Record what a person has decided about dead events that are runs: they wait for another try, or are skipped."""
+    """Record what is decided about events that are runs: they wait for another try, are skipped, or dead."""
     await connection.execute(DECIDE, {"event_ids": list(event_ids), "state": state, "reason": reason})
 
 

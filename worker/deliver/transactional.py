@@ -16,6 +16,7 @@ from worker.change import Change, Identity
 from worker.declare.handler import Handler
 from worker.deliver.call import Attempt, Delivery, attempt, cancelled_itself, delivered
 from worker.deliver.context import Context, Services
+from worker.deliver.liveness import signs_of_life
 from worker.postgres.database import Connection
 from worker.telemetry.logs import current, delivery_of
 
@@ -86,7 +87,7 @@ async def _under_savepoint(
 
     token = current.set(delivery_of(handler.name, changes))
     try:
-        async with transaction.transaction() as savepoint:
+        async with transaction.transaction() as savepoint, signs_of_life(transaction):
             ended = await _in_a_task(handler, call)
             if transaction.closed:
                 raise OperationalError("the connection was lost while the handler ran: the batch is rolled back")

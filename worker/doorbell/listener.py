@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, LiteralString
@@ -22,6 +23,10 @@ from worker.telemetry.error_line import error_line
 logger = structlog.get_logger("listener")
 
 NOTIFY: LiteralString = "select pg_notify(%s, '')"
+# Shared, because the server may not have noticed yet that the connection before this one is gone.
+PRESENT: LiteralString = "select pg_advisory_lock_shared(%s)"
+# Seconds between two proofs at most: others count a worker as gone that is silent for three times as long.
+LONGEST_CHECK = 5.0
 # Seconds in which an answer, or our own NOTIFY, must come.
 ANSWER = 5.0
 LOST = (Error, OSError)
@@ -31,6 +36,7 @@ class Listener:
     """Listens on channels and calls `heard(channel)`; calls `lost()` whenever nothing was heard for a while.
 
     `state` is connecting, listening or polling (connected, but notifications do not come back: a pooler);
+    `worker` is this process's identity: the key of a lock that shows others that it lives, see hearken.worker_lives;
     `proven_at` is when the last NOTIFY to itself came back, in the loop's seconds.
     """
 
@@ -44,18 +50,24 @@ class Listener:
         check_every: float,
     ) -> None:
         self.state = "connecting"
+        self.worker = secrets.randbits(62)
         self.proven_at: float | None = None
         self._database = database
         self._self_channel = f"hearken_self_{uuid.uuid4().hex[:12]}"
         self._channels = [*channels, self._self_channel]
         self._heard = heard
         self._lost = lost
-        self._check_every = check_every
+        self._check_every = min(check_every, LONGEST_CHECK)
         self._echo = asyncio.Event()
         self._broken = asyncio.Event()
         self._busy = asyncio.Lock()
         self._connection: Connection | None = None
         self._socket = -1
+
+    @property
+    def present(self) -> bool:
+        """Whether other workers can see that this one lives."""
+        return self.state == "listening"
 
     async def run(self) -> None:
         """Keep listening until cancelled. Each try looks the server's name up again."""
@@ -94,6 +106,7 @@ class Listener:
         connection.add_notify_handler(lambda notify: self._receive(notify.channel))
         self._broken.clear()
         self._connection, self._socket = connection, connection.fileno()
+        await connection.execute(PRESENT, (self.worker,))
         for channel in self._channels:
             await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
 

@@ -109,6 +109,7 @@ def _handler(consumers: Sequence[Consumer], statuses: Sequence[HandlerStatus]) -
         "behind": behind if known else None,
         "behind_is_at_least": any((status.behind or 0) >= COUNTED for status in statuses),
         "parked": sum(status.due for status in statuses) if known else None,
+        "running": sum(status.running for status in statuses) if known else None,
         "held": sum(status.held for status in statuses) if known else None,
         "dead": sum(status.dead for status in statuses) if known else None,
         "braked": next((str(status.braked) for status in statuses if status.braked is not None), None),

@@ -20,6 +20,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "cursors": ("select", "insert", "update", "delete"),
     "declarations": ("select",),
     "moves": ("select",),
+    "workers": ("select", "insert", "update", "delete"),
     "parked": ("select", "insert", "update", "delete"),
     "paused": ("select", "insert"),
     "brakes": ("select", "insert", "update"),

@@ -25,6 +25,7 @@ begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).tar
               current_setting('transaction_read_only') = 'on' as read_only
 from hearken.claim(%s, %s, %s)
 """
+HOLD: LiteralString = "begin; select pg_advisory_xact_lock(%s)"
 # The compare-and-set: whoever settles deletes the very row that was read, and puts the next in its place.
 MOVE: LiteralString = """
 with was as (
@@ -89,6 +90,12 @@ async def claim(connection: Connection, handler: Handler, shard: int) -> Claim |
         )
     position = Position(row["done"], row["target"], row["last_id"], row["max_id"])
     return Claim(name, shard, row["seq"], position, row["parked"], row["paused"])
+
+
+async def hold(connection: Connection, handler: Handler, shard: int) -> None:
+    """Begin a transaction, and wait until no other has the cursor: to settle what is parked, not to move it."""
+    async with AsyncClientCursor(connection) as cursor:
+        await cursor.execute(HOLD, (claim_lock(handler.name, shard),))
 
 
 def _check_declaration(handler: Handler, stored: dict[str, Any] | None) -> None:

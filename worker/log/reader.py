@@ -16,6 +16,9 @@ from worker.log.cursors import Position
 # Bytes of rows that come with their event. A row that is larger, or may be, is fetched after it.
 INLINE = 64_000
 
+# Seconds until one looks again whether the worker that runs something is still there.
+LOOK_AGAIN = 0.5
+
 WINDOW: LiteralString = """
 select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topics)s, %(done)s::pg_snapshot)
 """
@@ -81,7 +84,9 @@ select c.target is not null
                   cross join lateral hearken.unseen_events(t.topic, c.done, 1)) as work,
        (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
         where p.handler = c.handler and p.state = 'due'
-          and hearken.shard_of(p.slot, c.shards) = c.shard) as due_in
+          and hearken.shard_of(p.slot, c.shards) = c.shard) as due_in,
+       exists (select from hearken.parked p where p.handler = c.handler and p.state = 'running'
+               and p.worker <> %(worker)s) as elsewhere
 from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s order by c.seq desc limit 1
 """
 
@@ -157,14 +162,21 @@ async def _read(
         return await cursor.fetchall()
 
 
-async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int) -> float | None:
-    """Seconds until there is something to do as far as one can see now: 0 for now, None for nothing in sight."""
+async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int, worker: int) -> float | None:
+    """Seconds until there is something to do as far as one can see now: 0 for now, None for nothing in sight.
+
+    What other workers are running is looked at again after a while, because they may be gone by then.
+    """
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(PEEK, {"topics": [handler.topic], "handler": handler.name, "shard": shard})
+        await cursor.execute(
+            PEEK, {"topics": [handler.topic], "handler": handler.name, "shard": shard, "worker": worker}
+        )
         row = await cursor.fetchone()
     if row is None or row[0]:
         return 0.0
     due_in: float | None = row[1]
+    if row[2]:
+        return LOOK_AGAIN if due_in is None else max(0.0, min(due_in, LOOK_AGAIN))
     return None if due_in is None else max(0.0, due_in)
 
 

@@ -43,7 +43,7 @@ class Gauges:
         lag = GaugeMetricFamily("hearken_lag_seconds", "Age of the oldest event beyond a cursor", labels=["handler"])
         waiting = GaugeMetricFamily(
             "hearken_waiting_events",
-            "Events beyond a cursor (unread, counted up to a limit) or parked (due, held, dead)",
+            "Events beyond a cursor (unread, counted up to a limit) or parked (running, due, held, dead)",
             labels=["handler", "state"],
         )
         late = GaugeMetricFamily(
@@ -55,7 +55,13 @@ class Gauges:
             ages[status.handler] = max(ages[status.handler], status.oldest or 0.0)
             if status.next_due is not None:
                 late.add_metric([status.handler], status.late)
-            states = {"unread": status.behind or 0, "due": status.due, "held": status.held, "dead": status.dead}
+            states = {
+                "unread": status.behind or 0,
+                "running": status.running,
+                "due": status.due,
+                "held": status.held,
+                "dead": status.dead,
+            }
             for state, count in states.items():
                 counts[status.handler, state] += count
         for handler, age in ages.items():

@@ -25,6 +25,7 @@ STATES = {
     Turn.IDLE: "idle",
     Turn.ELSEWHERE: "another worker has it",
     Turn.PAUSED: "paused",
+    Turn.FULL: "working",
     Turn.ASIDE: "stepping aside",
 }
 

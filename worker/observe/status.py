@@ -40,14 +40,15 @@ select c.handler, c.shard, c.shards, to_json(c.topics) as topics, c.done::text a
        case when b.handler is not null then json_build_object(
            'deleted', b.deleted, 'archived', b.archived, 'truncated', b.truncated, 'of_rows', b.of_rows,
            'most', b.most) end as braked, d.declaration,
-       coalesce(k.due, 0) as due, coalesce(k.held, 0) as held, coalesce(k.dead, 0) as dead, k.overdue
+       coalesce(k.due, 0) as due, coalesce(k.held, 0) as held, coalesce(k.dead, 0) as dead,
+       coalesce(k.running, 0) as running, k.overdue
 from hearken.cursors c
 left join hearken.paused p using (handler)
 left join hearken.declarations d using (handler)
 left join hearken.brakes b on b.handler = c.handler and b.released_at is null
 left join lateral (
     select count(*) filter (where state = 'due') as due, count(*) filter (where state = 'held') as held,
-           count(*) filter (where state = 'dead') as dead,
+           count(*) filter (where state = 'dead') as dead, count(*) filter (where state = 'running') as running,
            extract(epoch from clock_timestamp() - min(due_at) filter (where state = 'due'))::float8 as overdue
     from hearken.parked k
     where k.handler = c.handler
@@ -97,6 +98,7 @@ class HandlerStatus:
                aside (`hearken migrate`)
     behind     events it has yet to be given, counted up to a limit; `oldest` is the age of the oldest of them
     moved      seconds since its cursor was moved
+    running          events whose delivery goes on after its batch
     due, held, dead  parked events by state; `overdue` is for how long the first has been due (negative: not yet)
     next_due   when its schedule has its next tick due, if it has one; `late` is how long it has been late
     paused     why an operator or the engine lets it wait, if so
@@ -116,6 +118,7 @@ class HandlerStatus:
     oldest: float | None = None
     moved: float | None = None
     due: int = 0
+    running: int = 0
     held: int = 0
     dead: int = 0
     overdue: float | None = None
@@ -184,6 +187,8 @@ async def _status(
     connection: AsyncConnection[Any], row: dict[str, Any], handler: Handler | None, presence: _Presence, most: int
 ) -> HandlerStatus:
     state, who = presence.of(row["handler"], row["shard"], row["topics"])
+    if state == "waiting" and row["running"]:
+        state = "working"  # all its places are taken
     behind = await _behind(connection, row, handler, most) if row["native"] else {}
     return HandlerStatus(
         handler=row["handler"],
@@ -197,6 +202,7 @@ async def _status(
         oldest=behind.get("seconds"),
         moved=row["moved"],
         due=row["due"],
+        running=row["running"],
         held=row["held"],
         dead=row["dead"],
         overdue=row["overdue"],

@@ -21,7 +21,7 @@ from worker.postgres.connection import Connection
 from worker.postgres.loaders import register_lenient
 from worker.postgres.pool import Pool
 from worker.postgres.pooler import refuse_shared
-from worker.postgres.session import BY_INDEX, PINNED, READ_ONLY, clean, pin
+from worker.postgres.session import BATCH, PINNED, READ_ONLY, clean, pin
 from worker.postgres.timeline import read_timeline
 from worker.settings import Settings
 
@@ -71,7 +71,7 @@ class Database:
         milliseconds = f"{settings.query_timeout * 1000:.0f}"
         limits = {"statement_timeout": milliseconds, "lock_timeout": milliseconds}
         self._session = {**PINNED, **limits, **(READ_ONLY if read_only else {})}
-        self.batches = self._pool("batches", settings.batches, also=BY_INDEX)
+        self.batches = self._pool("batches", settings.batches, also=BATCH)
         self.work = self._pool("work", settings.connections)
         self.engine = self._pool("engine", ENGINE)
         self.reserve = self._pool("reserve", 1, at_least=0)

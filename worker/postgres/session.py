@@ -51,6 +51,10 @@ BY_INDEX: Mapping[str, str] = {
     "enable_bitmapscan": "off",
 }
 
+# A batch is short, and a delivery that is not goes on beside it. So the server ends the transaction of a worker that is
+# frozen, or cut off, and another takes its cursor.
+BATCH: Mapping[str, str] = {**BY_INDEX, "idle_in_transaction_session_timeout": "5000"}
+
 # A name that an older server does not know is left out.
 PIN = sql.SQL("""
 select pg_catalog.set_config(s.name, s.value, false)
