@@ -16,10 +16,10 @@ from worker.settings import Settings
 
 @asynccontextmanager
 async def working(
-    url: str, registry: Registry, more: Mapping[type[BaseSettings], BaseSettings] | None = None
+    url: str, registry: Registry, more: Mapping[type[BaseSettings], BaseSettings] | None = None, **changed: object
 ) -> AsyncIterator[App]:
-    """Migrate, start a worker with the registry's handlers, and stop it afterwards."""
-    settings = Settings.model_validate({"DATABASE_URL": url, "PORT": 0, "HEARKEN_HOST": "127.0.0.1"})
+    """Migrate, start a worker with the registry's handlers and `changed` settings, and stop it afterwards."""
+    settings = Settings.model_validate({"DATABASE_URL": url, "PORT": 0, "HEARKEN_HOST": "127.0.0.1", **changed})
     async with open_services(registry, {Settings: settings, **(more or {})}) as services:
         connection = await services.database.connect()
         await migrate(connection, registry)

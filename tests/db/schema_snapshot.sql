@@ -84,6 +84,20 @@ table hearken.cursors options: autovacuum_vacuum_scale_factor=0, autovacuum_vacu
     last_id bigint not null default 0
     max_id bigint not null default 0
     moved_at timestamp with time zone not null default now()
+    seen_id bigint not null default 0
+    seen_tx xid8 not null default '0'::xid8
+        -- The transaction of the last move. Every later one has events with greater ids than seen_id only.
+    target_id bigint not null default 0
+    target_tx xid8 not null default '0'::xid8
+        -- seen_tx when `target` was taken; so with target_id.
+    done_id bigint not null default 0
+        -- What `done` does not show has a greater id, but for what was long in flight in it.
+    floor_id bigint not null default 0
+        -- What `done` does not show has a greater id.
+    judged_id bigint not null default 0
+        -- How far the brake has looked into the open window; deleted, archived: what it has counted.
+    deleted bigint not null default 0
+    archived bigint not null default 0
     constraint cursors_check CHECK ((shards > shard))
     constraint cursors_pkey PRIMARY KEY (handler, shard, seq)
     constraint cursors_shard_check CHECK ((shard >= 0))

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.support.plans import Cost, Parameters, measure, prepare
 from tests.support.watched import declare
-from worker.deliver import brake, effects, parked, running, runs, suspicion, takeover
+from worker.deliver import effects, parked, running, runs, stretch, suspicion, takeover
 from worker.install.migrate import migrate
 from worker.log import cursors, reader, rows
 from worker.log.partitions import Partition
@@ -72,7 +72,7 @@ def read(topics: list[str], done: str, **more: Any) -> dict[str, Any]:
         "limit": 1000,
     }
     window = {"done": done, "target": None, "last_id": 0, "max_id": 0, "inline": reader.INLINE}
-    return {**wishes, "topics": topics, **window, **more}
+    return {**wishes, "topic": topics[0], "topics": topics, **window, **more}
 
 
 def reading() -> Iterator[tuple[str, Case]]:
@@ -85,24 +85,30 @@ def reading() -> Iterator[tuple[str, Case]]:
     yield "a little new", Case(reader.RECENT, read(busy, late), 100)
     yield "long-open transactions", Case(reader.RECENT, read(busy, long_open), 200)
     yield "a large backlog", Case(reader.RECENT, read(busy, early), 200)
-    yield "a window at the end", Case(reader.WINDOW, {"topics": busy, "done": late}, 100)
-    yield "a window of long-open transactions", Case(reader.WINDOW, {"topics": busy, "done": long_open}, 200)
-    yield "a window of a quiet topic", Case(reader.WINDOW, {"topics": quiet, "done": early}, 400)
+    start = {"topic": busy[0], "done_id": 1, "floor_id": 1}
+    yield "a window at the end", Case(reader.WINDOW, {**start, "done": late}, 20)
+    yield "a window of long-open transactions", Case(reader.WINDOW, {**start, "done": long_open}, 40)
+    yield "a window of a quiet topic", Case(reader.WINDOW, {**start, "topic": quiet[0], "done": early}, 20)
     middle: dict[str, Any] = {"target": end, "done": early, "last_id": EVENTS // 2, "max_id": EVENTS}
     yield "a batch in the middle", Case(reader.BATCH, read(busy, **middle), 200)
     yield "a shard's batch", Case(reader.BATCH, read(busy, **middle, shards=4, shard=2, limit=4000), 500)
     yield "a batch of a quiet topic", Case(reader.BATCH, read(quiet, **{**middle, "last_id": 0}), 400)
-    yield "a batch of two topics", Case(reader.BATCH, read(quiet + busy, **{**middle, "last_id": 0}), 500)
     day = datetime.now(UTC) - timedelta(days=1)  # the events in the middle are of it
     place = {"among": busy, "since": day - timedelta(hours=1), "until": day + timedelta(hours=1)}
     ids = list(range(EVENTS // 2, EVENTS // 2 + 100))
     yield "large rows", Case(rows.LOAD, {**read(busy, end), **place, "ids": ids, "judge": True}, 700)
-    judged: dict[str, Any] = {**middle, "max_id": EVENTS // 2 + 2000, "active": "name", "kinds": ["delete", "update"]}
-    yield "a window judged", Case(brake.COUNT, read(busy, **judged), 400)
-    yield "a quiet topic's window judged", Case(brake.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
-    yield "what remains of a window", Case(brake.REMAINING, read(busy, **judged), 1000)
+    judged: dict[str, Any] = {
+        **middle,
+        "max_id": EVENTS // 2 + 2000,
+        "active": "name",
+        "kinds": ["delete", "update"],
+        "most": 5000,
+    }
+    yield "a window judged", Case(stretch.COUNT, read(busy, **judged), 400)
+    yield "a quiet topic's window judged", Case(stretch.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
+    yield "what remains of a window", Case(stretch.REMAINING, read(busy, **judged), 1000)
     for handler in ("busy", "quiet", "other"):
-        look = {"topics": [f"public.{handler}"], "handler": handler, "shard": 0, "worker": 1}
+        look = {"topic": f"public.{handler}", "handler": handler, "shard": 0, "worker": 1}
         yield f"a look of {handler}", Case(reader.PEEK, look, 80)
 
 
@@ -136,6 +142,8 @@ def settling() -> Iterator[tuple[str, Case]]:
     yield "flights that are ours", Case(running.OURS, {**flying, **ours}, 500)
     yield "flights of workers that are gone", Case(takeover.TAKE_OVER, flying, 2500, "work")
     move = {"handler": "busy", "shard": 0, "seq": 0, "done": "1:1:", "target": None, "last_id": 0, "max_id": 0}
+    move |= dict.fromkeys(("done_id", "floor_id", "target_id", "newest", "judged_id", "deleted", "archived"), 0)
+    move |= {"target_tx": "0", "since_tx": "0"}
     yield "move a cursor", Case(cursors.MOVE, move, 50)
     run = {"event_id": 7, "topic": "tick/1", "source": "tick", "attempt": 1}
     yield "begin a run", Case(runs.BEGIN, run, 50, "work")

@@ -8,7 +8,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from tests.support.brakes import ANNA, open_rooms
-from worker.deliver.brake import judge_window
+from worker.deliver.brake import judge
 from worker.errors import Braked, NotAllowed, Overtaken
 from worker.log.cursors import Position
 from worker.log.reader import Batch
@@ -236,5 +236,5 @@ async def test_a_role_that_may_not_count_is_told_so(database_url: str) -> None:
         await connection.execute("grant all on all tables in schema hearken to may_not_count")
         await connection.execute("set local role may_not_count")
         with pytest.raises(NotAllowed, match=r"grant select on public\.rooms"):
-            await judge_window(connection, handler, batch, 100)
+            await judge(connection, handler, batch, 100)
         await connection.rollback()

@@ -10,7 +10,7 @@ import click
 from worker.commands.failures import NEGATIVE
 from worker.commands.output import print_json
 from worker.commands.session import check_known, confirm, connected, load_handlers, operator
-from worker.deliver.brake import Seen
+from worker.deliver.stretch import Seen
 from worker.errors import UsageError
 from worker.operate import handlers
 from worker.operate.audit import Actor

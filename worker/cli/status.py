@@ -52,7 +52,8 @@ def _is_unwell(one: HandlerStatus) -> bool:
 
 def _row(one: HandlerStatus) -> tuple[object, ...]:
     name = one.handler if one.shards == 1 else f"{one.handler}/{one.shard}"
-    counts = (one.behind, span(one.oldest), one.running, one.due, one.held, one.dead)
+    behind = f"{one.behind}+" if one.behind_is_at_least else one.behind
+    counts = (behind, span(one.oldest), one.running, one.due, one.held, one.dead)
     return (name, ",".join(one.topics), *counts, _state(one), ", ".join(one.who) or None)
 
 

@@ -25,6 +25,7 @@ from worker.deliver.report import Report
 from worker.deliver.settle import fold, run_ends, settle
 from worker.deliver.shutdown import Shutdown
 from worker.deliver.sizing import BatchSize
+from worker.deliver.stretch import Seen
 from worker.deliver.transactional import deliver_batch
 from worker.log import cursors, reader, rows
 from worker.log.cursors import Claim
@@ -46,7 +47,7 @@ class Done:
 
     events: int
     more: bool
-    braked: brake.Seen | None = None
+    braked: Seen | None = None
     report: Report | None = None
 
 
@@ -151,13 +152,14 @@ class BatchRunner:
 
     async def _run_new(self, connection: Connection, claim: Claim) -> Done:
         batch = await reader.read_batch(
-            connection, self._handler, self._shard, claim.position, self._limit(), self._caution.inline
+            connection, self._handler, self._shard, claim, self._limit(), self._caution.inline
         )
         if batch is None:
             return Done(0, more=False)
         self._ids = [change.id for change in batch.changes]
         batch, unreadable = await rows.load_batch(connection, self._handler, batch, self._caution.readings(judge=True))
-        if seen := await brake.judge_window(connection, self._handler, batch, self._settings.brake_max):
+        seen, batch = await brake.judge(connection, self._handler, batch, self._settings.brake_max)
+        if seen is not None:
             await brake.stop_handler(connection, self._handler.name, batch, seen)
             return Done(0, more=False, braked=seen)
         changes = fold(batch.changes) if self._handler.fold else batch.changes
@@ -182,7 +184,7 @@ class BatchRunner:
         await self._settle_runs(connection, report)
         then = batch.then if end == math.inf else replace(batch.within, last_id=int(end) - 1)
         await cursors.move(connection, claim, then)
-        more = then.target is not None or bool(parkings or behind)
+        more = then.target is not None or not batch.changes or bool(parkings or behind)
         return Done(max(1, len(batch.changes)), more=more, report=report)
 
     async def _park(self, connection: Connection, delivered: Delivered, parkings: Sequence[Parking]) -> None:

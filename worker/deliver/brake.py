@@ -1,88 +1,37 @@
-"""The brake: looks at a window before its first batch is delivered, and stops a handler that would take too much away.
+"""The brake: looks ahead in a window before a batch is delivered, and stops a handler that would take too much away.
 
 Half a catalogue deleted or switched off at once is more often a mistake than intended, and what an external handler
 does about it cannot be rolled back. A window that is read whole is counted in memory, and nearly always holds too few
-to matter; any other costs one query more. The whole window of the topic is judged, not only the shard's part of it.
+to matter; any other is looked at a stretch at a time, ahead of its batches, and the cursor keeps the counts. All events
+of the topic are judged, not only the shard's part of them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, sql
-from psycopg.rows import dict_row, scalar_row
+from psycopg.rows import scalar_row
 
 from worker.change import Change
 from worker.declare.handler import Handler
+from worker.deliver.stretch import COUNT, REMAINING, Seen, Stretch, count_stretch
 from worker.errors import NotAllowed
 from worker.log.cursors import Position
-from worker.log.reader import WANTED, Batch, parameters
+from worker.log.reader import Batch
 from worker.postgres.parameters import with_parameters
 
 # A table of fewer rows may lose most of them; so with fewer rows gone than this, half of a table is never reached.
 SMALL_TABLE = 20
 FEWEST = SMALL_TABLE // 2 + 1
+# Events of a window that are looked at before the first of them is delivered; and, for a level-triggered handler, when
+# too many seem to be gone.
+LOOK_AHEAD = 5_000
+LOOK_AHEAD_AT_MOST = 320_000
 
-# The window's events that the handler asked for, by the index; those that matter are picked by their operation first,
-# because looking into the rows of a large window is expensive.
-EVENTS: LiteralString = """
-from unnest(%(topics)s::text[]) t (topic) cross join lateral (
-    select * from hearken.events e
-    where e.topic = t.topic and e.id > %(last_id)s and e.id <= %(max_id)s
-      and pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
-      and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
-"""
-ASKED_FOR: LiteralString = " order by e.id) e where " + WANTED
-OF_KIND: LiteralString = " and e.op = any(%(kinds)s::text[]) "
-# A snapshot without a row is one that a reconciliation has found missing. A replay was asked for by a person: whom it
-# concerns was shown and counted (`hearken rebase` repeats events too, but those are new to their handler). What a
-# person has let pass is not judged again.
-GRAVE: LiteralString = """
-    (op in ('delete', 'truncate') or (op = 'snapshot' and new is null)
-     or (op = 'update' and coalesce(hearken.field(old, %(active)s::text), 'false') <> 'false'
-         and coalesce(hearken.field(new, %(active)s::text), 'false') = 'false'))
-    and not (replay_of is not null and coalesce(note ? 'replay', false))
-    and not pg_visible_in_snapshot(tx, coalesce(
-        (select b.passed from hearken.brakes b where b.handler = %(handler)s), %(done)s::pg_snapshot))
-"""
-COUNT: LiteralString = (
-    """
-select count(*) filter (where not archived and not truncated) as deleted, count(*) filter (where archived) as archived,
-       coalesce(bool_or(truncated), false) as truncated
-from (select e.topic, e.key, bool_and(op = 'update') as archived, bool_or(op = 'truncate') as truncated
-    """
-    + EVENTS
-    + OF_KIND
-    + ASKED_FOR
-    + " and "
-    + GRAVE
-    + " group by e.topic, e.key) k"
-)
-# For a level-triggered handler only the last of a key counts: a row that is back, or active again, is not gone.
-REMAINING: LiteralString = (
-    "with grave as materialized (select distinct e.topic, coalesce(e.key, '') as key"
-    + EVENTS
-    + OF_KIND
-    + ASKED_FOR
-    + " and "
-    + GRAVE
-    + """),
-newest as (select distinct on (e.topic, coalesce(e.key, '')) op, new"""
-    + EVENTS
-    + ASKED_FOR
-    + """ and (e.topic, coalesce(e.key, '')) in (select g.topic, g.key from grave g)
-           order by e.topic, coalesce(e.key, ''), e.id desc)
-select count(*) filter (where op <> 'truncate' and new is null) as deleted,
-       count(*) filter (where op <> 'truncate' and new is not null) as archived,
-       coalesce(bool_or(op = 'truncate'), false) as truncated
-from newest
-where new is null
-   or (%(active)s::text is not null and coalesce(hearken.field(new, %(active)s::text), 'false') = 'false')
-"""
-)
 # When two shards see too much at once, what the first has seen stands.
 STOP: LiteralString = """
 with braked as (
@@ -99,52 +48,52 @@ RIGHTS: LiteralString = "select has_table_privilege(to_regclass(format('%%I.%%I'
 ROWS = sql.SQL("select count(*) from (select from {} limit %s) r")
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What was too much: rows deleted, rows archived (their active column turned false or null), or a TRUNCATE.
+async def judge(
+    connection: AsyncConnection[Any], handler: Handler, batch: Batch, most: int
+) -> tuple[Seen | None, Batch]:
+    """What the window of this batch would take too much of, as far as one looks ahead; None when the handler may go on.
 
-    of_rows  how many rows the table had, when more than half of them is the reason
-    most     how many a window may hold
+    And the batch, whose cursor remembers how far that was. Raises NotAllowed when the role may not count the table's
+    rows.
     """
-
-    deleted: int
-    archived: int
-    truncated: bool
-    most: int
-    of_rows: int | None = None
-
-    @property
-    def gone(self) -> int:
-        return self.deleted + self.archived
-
-    def __str__(self) -> str:
-        parts = ["a TRUNCATE"] if self.truncated else []
-        parts += [f"{self.deleted:,} deleted"] if self.deleted else []
-        parts += [f"{self.archived:,} archived"] if self.archived else []
-        reason = f"more than {self.most:,}" if self.of_rows is None else f"of a table of {self.of_rows:,} rows"
-        return f"{' and '.join(parts)} in one window" + ("" if self.truncated else f", {reason}")
+    end = batch.then.last_id if batch.then.target is not None else batch.within.max_id
+    judged = max(batch.within.judged_id, batch.within.last_id)
+    if not _watched_over(handler) or end <= batch.within.judged_id or not _suspicious(handler, batch, most):
+        return None, batch
+    window, events = replace(batch.within, last_id=judged), LOOK_AHEAD
+    while True:
+        stretch = await _look(connection, handler, window, most, events)
+        if stretch.seen is not None and handler.fold and not stretch.ends and events < LOOK_AHEAD_AT_MOST:
+            events *= 4  # what is gone here may be back further on
+        elif stretch.seen is not None or stretch.until >= end:
+            return stretch.seen, _with_judgement(batch, stretch)
+        else:
+            window = replace(window, last_id=stretch.until, deleted=stretch.deleted, archived=stretch.archived)
 
 
-async def judge_window(connection: AsyncConnection[Any], handler: Handler, batch: Batch, most: int) -> Seen | None:
-    """What the window that this batch opens would take too much of; None when the handler may go on.
-
-    Raises NotAllowed when the role may not count the table's rows.
-    """
-    window = batch.opened
-    if window is None or not _watched_over(handler) or not _suspicious(handler, batch, most):
-        return None
-    seen = None
+async def _look(
+    connection: AsyncConnection[Any], handler: Handler, window: Position, most: int, events: int
+) -> Stretch:
+    """So many events of the window, on top of what was counted before."""
     for query in (COUNT, REMAINING) if handler.fold else (COUNT,):
-        seen = await _too_much(connection, handler, await _count(connection, query, handler, window, most))
-        if seen is None:
-            break
-    return seen
+        stretch = await count_stretch(connection, query, handler, window, most, events)
+        if stretch.seen is None or (seen := await _too_much(connection, handler, stretch.seen)) is None:
+            return replace(stretch, seen=None)
+        stretch = replace(stretch, seen=seen)
+    return stretch
+
+
+def _with_judgement(batch: Batch, stretch: Stretch) -> Batch:
+    def with_it(at: Position) -> Position:
+        return replace(at, judged_id=stretch.until, deleted=stretch.deleted, archived=stretch.archived)
+
+    then = batch.then if batch.then.target is None else with_it(batch.then)
+    return replace(batch, within=with_it(batch.within), then=then)
 
 
 async def stop_handler(connection: AsyncConnection[Any], handler: str, batch: Batch, seen: Seen) -> None:
-    """Stop the handler before it delivers anything from the window that the batch opens."""
-    assert batch.opened is not None  # noqa: S101  # only such a batch is judged
-    about = {**asdict(seen), "handler": handler, "target": batch.opened.target, "reason": f"brake: {seen}"}
+    """Stop the handler before it delivers anything of what was looked at."""
+    about = {**asdict(seen), "handler": handler, "target": batch.within.target, "reason": f"brake: {seen}"}
     await connection.execute(STOP, about)
 
 
@@ -179,17 +128,6 @@ def _switched_off(change: Change, active: str) -> bool:
     if column in written and f"{column}:false" not in written and f"{column}:null" not in written:
         return False
     return active in (change.old or {})
-
-
-async def _count(
-    connection: AsyncConnection[Any], query: LiteralString, handler: Handler, window: Position, most: int
-) -> Seen:
-    active = handler.subscription.active
-    kinds = ["delete", "truncate", "snapshot", *(["update"] if active else [])]
-    whole = {**parameters(handler, 0, window, 0), "shards": 1, "active": active, "kinds": kinds}
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        (row,) = await (await cursor.execute(query, whole)).fetchall()
-    return Seen(**row, most=most)
 
 
 async def _too_much(connection: AsyncConnection[Any], handler: Handler, seen: Seen) -> Seen | None:

@@ -9,10 +9,10 @@ import structlog
 
 from worker.change import Change
 from worker.declare.handler import Handler
-from worker.deliver.brake import Seen
 from worker.deliver.call import Delivery
 from worker.deliver.parked import Parking
 from worker.deliver.settle import Settlement
+from worker.deliver.stretch import Seen
 from worker.telemetry.metrics import HandlerMetrics
 
 logger = structlog.get_logger("batch")

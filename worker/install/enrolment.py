@@ -41,8 +41,9 @@ RENAME: tuple[LiteralString, ...] = (
 )
 ADD: LiteralString = (
     """
-insert into hearken.cursors (handler, shard, shards, topics, done, cluster)
-select %(name)s, shard, %(shards)s, %(topics)s, coalesce(%(done)s::pg_snapshot, pg_current_snapshot()), """
+insert into hearken.cursors (handler, shard, shards, topics, done, done_id, seen_id, seen_tx, cluster)
+select %(name)s, shard, %(shards)s, %(topics)s, coalesce(%(done)s::pg_snapshot, pg_current_snapshot()), %(seen_id)s,
+       %(seen_id)s, %(seen_tx)s::xid8, """
     + CLUSTER
     + """
 from generate_series(0, %(shards)s - 1) shard
@@ -58,10 +59,16 @@ KEEP_BEGINNING: LiteralString = """
 insert into hearken.former_declarations (handler, shard, shards, done, target, last_id)
 select handler, shard, shards, done, target, last_id from hearken.cursors where handler = %(name)s
 """
+# In a transaction before that of the new cursor: what is later has greater ids.
+SEEN: LiteralString = """
+select coalesce(pg_sequence_last_value('hearken.events_id_seq'), 0) as seen_id, pg_current_xact_id()::text as seen_tx
+"""
 PATIENCE: LiteralString = "set local lock_timeout = '5s'"
 UNFINISHED: LiteralString = """
-select pg_current_snapshot()::text as now, bool_or(c.target is not null or u.first_id is not null) as unfinished
-from hearken.cursors c cross join lateral hearken.unseen(c.topics, c.done) u where c.handler = %s
+select pg_current_snapshot()::text as now, bool_or(c.target is not null or exists (
+           select from unnest(c.topics) t (topic) cross join lateral hearken.unseen_events(t.topic, c.done, 1))
+       ) as unfinished
+from hearken.cursors c where c.handler = %s
 """
 REMOVE: LiteralString = "delete from hearken.cursors where handler = %s"
 
@@ -155,6 +162,8 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> bool:
     """
     handler, before = enrolment.handler, enrolment.before
     try:
+        async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+            (seen,) = await (await cursor.execute(SEEN)).fetchall()
         async with connection.transaction():
             await connection.execute(LOCK, (migration_lock(),))
             await connection.execute(PATIENCE)
@@ -165,7 +174,7 @@ async def enrol(connection: AsyncConnection[Any], enrolment: Enrolment) -> bool:
             if before is not None and not await move_topic.give_up(connection, before.name):
                 return False
             await connection.execute(HOLD_STILL)
-            await _carry_out(connection, enrolment)
+            await _carry_out(connection, enrolment, seen)
             if [e.action for e in plan_enrolment([handler], await enrolled(connection))] == ["declare"]:
                 await store_declaration(connection, handler)
             return True
@@ -192,9 +201,10 @@ async def _move(connection: AsyncConnection[Any], handler: Handler, before: Enro
     return False
 
 
-async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment) -> None:
+async def _carry_out(connection: AsyncConnection[Any], enrolment: Enrolment, seen: dict[str, Any]) -> None:
     handler, before = enrolment.handler, enrolment.before
     values = {"name": handler.name, "formerly": handler.formerly, "shards": handler.shards, "topics": [handler.topic]}
+    values |= seen
     if before is None:
         await connection.execute(ADD, {**values, "done": None})
         await connection.execute(KEEP_BEGINNING, values)

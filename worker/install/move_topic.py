@@ -23,8 +23,10 @@ from worker.install.declarations import store_declaration
 BATCH = 10_000
 
 UNFINISHED: LiteralString = """
-select exists(select from hearken.cursors c cross join lateral hearken.unseen(c.topics, c.done) u
-              where c.handler = %(name)s and (c.target is not null or u.first_id is not null))
+select exists(select from hearken.cursors c
+              where c.handler = %(name)s and (c.target is not null or exists (
+                  select from unnest(c.topics) t (topic)
+                  cross join lateral hearken.unseen_events(t.topic, c.done, 1))))
        or exists(select from hearken.parked where handler = %(name)s)
 """
 RELATIONS: LiteralString = """
@@ -37,8 +39,8 @@ UNDER_WAY: LiteralString = "select topic from hearken.moves where handler = %(na
 ABANDON: LiteralString = "delete from hearken.moves where handler = %(name)s"
 BEGIN: LiteralString = """
 insert into hearken.moves (handler, topic, heard, target, last_id)
-select %(name)s, %(topic)s, %(heard)s, pg_current_snapshot(), coalesce(min(u.first_id), 9223372036854775807) - 1
-from hearken.cursors c cross join lateral hearken.unseen(%(heard)s, c.done) u where c.handler = %(name)s
+select %(name)s, %(topic)s, %(heard)s, pg_current_snapshot(), coalesce(min(least(c.done_id, c.floor_id)), 0)
+from hearken.cursors c where c.handler = %(name)s
 """
 # A parked event keeps its place in hearken.parked, which finds it by topic and id. Its copy is for nobody: the cursor
 # passes it.
@@ -106,7 +108,8 @@ with late as (
         select pg_snapshot_xip(m.target) union all select unnest(m.copies)) x (tx)
     where m.handler = %(name)s and x.tx < pg_snapshot_xmax(m.target))
 update hearken.cursors c
-set topics = array[%(topic)s], target = null, last_id = 0, max_id = 0, seq = c.seq + 1,
+set topics = array[%(topic)s], target = null, last_id = 0, max_id = 0, done_id = 0, floor_id = 0,
+    seen_id = 0, seen_tx = '0', seq = c.seq + 1,
     done = concat(least(pg_snapshot_xmin(m.target), (select tx from late order by tx limit 1)), ':',
                   pg_snapshot_xmax(m.target), ':',
                   (select string_agg(tx::text, ',' order by tx) from late))::pg_snapshot
@@ -114,7 +117,8 @@ from hearken.moves m where m.handler = %(name)s and c.handler = m.handler
 """
 START: LiteralString = """
 update hearken.cursors
-set topics = array[%(topic)s], done = %(now)s::pg_snapshot, target = null, last_id = 0, max_id = 0, seq = seq + 1
+set topics = array[%(topic)s], done = %(now)s::pg_snapshot, target = null, last_id = 0, max_id = 0, done_id = 0,
+    floor_id = 0, seen_id = 0, seen_tx = '0', seq = seq + 1
 where handler = %(name)s
 """
 # What the brake saw is appended again, and judged again; until then its handler stays paused.

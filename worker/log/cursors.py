@@ -5,7 +5,7 @@ A cursor is a pg_snapshot, not a number: ids commit out of order, so `id > last`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, LiteralString
 
 from psycopg import AsyncClientCursor, AsyncConnection
@@ -22,18 +22,30 @@ READ_ONLY = "the database takes no writes (a read replica, or default_transactio
 CLAIM: LiteralString = """
 begin; select claimed, parked, paused, (cursor_row).done::text, (cursor_row).target::text, (cursor_row).last_id,
               (cursor_row).max_id, (cursor_row).cluster, (cursor_row).seq, declaration,
+              (cursor_row).done_id, (cursor_row).floor_id, (cursor_row).target_id, (cursor_row).target_tx::text,
+              (cursor_row).judged_id, (cursor_row).deleted, (cursor_row).archived,
+              (cursor_row).seen_id, (cursor_row).seen_tx::text,
+              coalesce(pg_sequence_last_value('hearken.events_id_seq'), 0) as newest,
               current_setting('transaction_read_only') = 'on' as read_only
 from hearken.claim(%s, %s, %s)
 """
 HOLD: LiteralString = "begin; select pg_advisory_xact_lock(%s)"
-# The compare-and-set: whoever settles deletes the very row that was read, and puts the next in its place.
+# The compare-and-set: whoever settles deletes the very row that was read, and puts the next in its place. A move's own
+# transaction is later than the reading of `newest`: so whatever is later still has greater ids. What the new `done`
+# does not show is later than the move before it was taken, or else was in flight: for that, the former floor stays.
 MOVE: LiteralString = """
 with was as (
     delete from hearken.cursors where handler = %(handler)s and shard = %(shard)s and seq = %(seq)s
     returning handler, shard, seq, shards, topics, cluster)
-insert into hearken.cursors (handler, shard, seq, shards, topics, cluster, done, target, last_id, max_id, moved_at)
+insert into hearken.cursors (handler, shard, seq, shards, topics, cluster, done, target, last_id, max_id, done_id,
+                             floor_id, target_id, target_tx, seen_id, seen_tx, judged_id, deleted, archived, moved_at)
 select handler, shard, seq + 1, shards, topics, cluster, %(done)s::pg_snapshot, %(target)s::pg_snapshot, %(last_id)s,
-       %(max_id)s, clock_timestamp()
+       %(max_id)s, %(done_id)s,
+       case when %(since_tx)s::xid8 is null or exists (
+           select from pg_snapshot_xip(%(done)s::pg_snapshot) x (tx) where x.tx <= %(since_tx)s::xid8)
+           then %(floor_id)s else %(done_id)s end,
+       %(target_id)s, %(target_tx)s::xid8, %(newest)s, pg_current_xact_id(), %(judged_id)s, %(deleted)s, %(archived)s,
+       clock_timestamp()
 from was
 """
 # Nothing is known of cursors that are older than the stored declarations.
@@ -46,17 +58,36 @@ from hearken.cursors c join hearken.declarations d using (handler) where c.handl
 
 @dataclass(frozen=True)
 class Position:
-    """What a cursor row says: `target` is None while no window is open, else (last_id, max_id] is left of it."""
+    """What a cursor row says: `target` is None while no window is open, else (last_id, max_id] is left of it.
+
+    done_id    what `done` does not show has a greater id, but for what was long in flight in it
+    floor_id   what `done` does not show has a greater id
+    target_id  what done_id will be when the window is done; target_tx: what is later than that has greater ids
+    since_tx   target_tx of the window that has just been done
+    judged_id  how far the brake has looked into the window, where it has counted `deleted` and `archived`
+    """
 
     done: str
     target: str | None = None
     last_id: int = 0
     max_id: int = 0
+    done_id: int = 0
+    floor_id: int = 0
+    target_id: int = 0
+    target_tx: str = "0"
+    since_tx: str | None = None
+    judged_id: int = 0
+    deleted: int = 0
+    archived: int = 0
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claimed cursor. It is ours until the transaction ends."""
+    """A claimed cursor. It is ours until the transaction ends.
+
+    newest            the last id that was given before anything was read
+    seen_id, seen_tx  that of the last move, and its transaction
+    """
 
     handler: str
     shard: int
@@ -64,6 +95,9 @@ class Claim:
     position: Position
     has_parked: bool
     paused: bool
+    newest: int
+    seen_id: int
+    seen_tx: str
 
 
 async def claim(connection: Connection, handler: Handler, shard: int) -> Claim | None:
@@ -88,8 +122,9 @@ async def claim(connection: Connection, handler: Handler, shard: int) -> Claim |
         raise ForeignCursor(
             f"the cursor of {name} was written in another database (a restored dump?): run `hearken rebase`"
         )
-    position = Position(row["done"], row["target"], row["last_id"], row["max_id"])
-    return Claim(name, shard, row["seq"], position, row["parked"], row["paused"])
+    position = Position(**{field.name: row[field.name] for field in fields(Position) if field.name in row})
+    seen = row["newest"], row["seen_id"], row["seen_tx"]
+    return Claim(name, shard, row["seq"], position, row["parked"], row["paused"], *seen)
 
 
 async def hold(connection: Connection, handler: Handler, shard: int) -> None:
@@ -118,10 +153,8 @@ async def move(connection: AsyncConnection[Any], claimed: Claim, to: Position) -
             "handler": claimed.handler,
             "shard": claimed.shard,
             "seq": claimed.seq,
-            "done": to.done,
-            "target": to.target,
-            "last_id": to.last_id,
-            "max_id": to.max_id,
+            "newest": claimed.newest,
+            **{field.name: getattr(to, field.name) for field in fields(Position)},
         },
     )
     if moved.rowcount != 1:

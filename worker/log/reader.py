@@ -11,16 +11,26 @@ from psycopg.rows import tuple_row
 
 from worker.change import Change
 from worker.declare.handler import Handler
-from worker.log.cursors import Position
+from worker.errors import NotAllowed
+from worker.log.cursors import Claim, Position
 
 # Bytes of rows that come with their event. A row that is larger, or may be, is fetched after it.
 INLINE = 64_000
 
+# A window is not opened when it would begin more than so many times a batch before what is new.
+STALE = 10
 # Seconds until one looks again whether the worker that runs something is still there.
 LOOK_AGAIN = 0.5
 
+# Where a window begins and ends, without reading it. What was in flight in `done` may have small ids: only where it
+# has left events of this topic does the window begin at the floor. The last id that was given is read after the
+# snapshot, so that no event that the snapshot shows has a greater one.
 WINDOW: LiteralString = """
-select first_id, last_id, pg_current_snapshot()::text from hearken.unseen(%(topics)s, %(done)s::pg_snapshot)
+select case when exists (
+           select from pg_snapshot_xip(%(done)s::pg_snapshot) x (tx) cross join lateral (
+               select from hearken.events e where e.topic = %(topic)s and e.tx between x.tx and x.tx
+               order by e.tx limit 1) e) then %(floor_id)s::bigint else %(done_id)s::bigint end as first,
+       pg_sequence_last_value('hearken.events_id_seq') as last, pg_current_snapshot()::text as target
 """
 # Whether an event of its topics is one the handler (and shard) asked for.
 WANTED: LiteralString = """(
@@ -43,11 +53,7 @@ WEIGHT: LiteralString = """(
 # sequential scan. What is not wanted comes back without its rows, to say how far the scan went; so does what is large,
 # with its weight, for `rows` to fetch. Behind the fence (`offset 0`) each is judged and weighed once.
 JUDGED: LiteralString = (
-    """
-judged as (select s.*, """
-    + WANTED
-    + " as wanted, "
-    + WEIGHT
+    WEIGHT
     + """ as weight from scanned s offset 0)
 select id, at, topic, op, key, case when wanted and weight <= %(inline)s then old::text end,
        case when wanted and weight <= %(inline)s then new::text end,
@@ -56,32 +62,33 @@ select id, at, topic, op, key, case when wanted and weight <= %(inline)s then ol
 from judged order by id
 """
 )
+# What lies between a window's ids and is not of it is scanned like the rest, and not wanted: so no statement reads more
+# than `limit` events, whatever there is.
 BATCH: LiteralString = (
     """
 with scanned as materialized (
-    select e.* from unnest(%(topics)s::text[]) t (topic)
-    cross join lateral (
-        select * from hearken.events e
-        where e.topic = t.topic and e.id > %(last_id)s and e.id <= %(max_id)s
-          and pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
-          and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
-        order by e.id limit %(limit)s) e
-    order by e.id limit %(limit)s),"""
+    select * from hearken.events e
+    where e.topic = %(topic)s and e.id > %(last_id)s and e.id <= %(max_id)s order by e.id limit %(limit)s),
+judged as (select s.*, pg_visible_in_snapshot(s.tx, %(target)s::pg_snapshot)
+                       and not pg_visible_in_snapshot(s.tx, %(done)s::pg_snapshot) and """
+    + WANTED
+    + " as wanted, "
     + JUDGED
 )
 # Most windows are small: this reads one whole, if there are fewer than `limit` events in it, without opening it first.
 RECENT: LiteralString = (
     """
 with scanned as materialized (
-    select e.* from unnest(%(topics)s::text[]) t (topic)
-    cross join lateral hearken.unseen_events(t.topic, %(done)s::pg_snapshot, %(limit)s) e),"""
+    select * from hearken.unseen_events(%(topic)s, %(done)s::pg_snapshot, %(limit)s)),
+judged as (select s.*, """
+    + WANTED
+    + " as wanted, "
     + JUDGED
 )
 # Looked at before sleeping: takes no lock, writes nothing.
 PEEK: LiteralString = """
 select c.target is not null
-       or exists (select from unnest(%(topics)s::text[]) t (topic)
-                  cross join lateral hearken.unseen_events(t.topic, c.done, 1)) as work,
+       or exists (select from hearken.unseen_events(%(topic)s, c.done, 1)) as work,
        (select extract(epoch from min(p.due_at) - now())::float8 from hearken.parked p
         where p.handler = c.handler and p.state = 'due'
           and hearken.shard_of(p.slot, c.shards) = c.shard) as due_in,
@@ -113,27 +120,32 @@ async def read_batch(
     connection: AsyncConnection[Any],
     handler: Handler,
     shard: int,
-    position: Position,
+    claim: Claim,
     size: int,
     inline: int = INLINE,
 ) -> Batch | None:
-    """The next batch after `position`, opening a window when none is open; None when there is nothing new.
+    """The next batch of a claimed cursor, opening a window when none is open; None when there is nothing new.
+
+    It is empty when the cursor is to be moved to where it stands first, so that the window need not begin far back.
 
     inline  bytes up to which an event comes with its rows; below 0 nothing is looked into, not even what it changed
     """
     limit = size * handler.shards  # a shard wants only its part of what is scanned
+    position = claim.position
     window, opened = position, None
     if position.target is None:
         rows = await _read(connection, RECENT, _looking(handler, shard, position, limit, inline))
         if not rows:
             return None
         if len(rows) < limit:
-            opened = Position(position.done, rows[0][10], rows[0][0] - 1, rows[-1][0])
-            return _batch(rows, Position(done=rows[0][10]), opened, opened, len(rows))
-        window = opened = await _open(connection, handler, position)
+            opened = _opened(claim, rows[0][10], rows[0][0] - 1, rows[-1][0])
+            return _batch(rows, _closed(opened), opened, opened, len(rows))
+        if claim.newest - claim.seen_id > STALE * limit:
+            return Batch([], position, position)
+        window = opened = await _open(connection, handler, claim)
     rows = await _read(connection, BATCH, _looking(handler, shard, window, limit, inline))
     if len(rows) < limit:
-        return _batch(rows, Position(done=window.target or window.done), window, opened)
+        return _batch(rows, _closed(window), window, opened)
     return _batch(rows, replace(window, last_id=rows[-1][0]), window, opened)
 
 
@@ -168,9 +180,7 @@ async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int, w
     What other workers are running is looked at again after a while, because they may be gone by then.
     """
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(
-            PEEK, {"topics": [handler.topic], "handler": handler.name, "shard": shard, "worker": worker}
-        )
+        await cursor.execute(PEEK, {"topic": handler.topic, "handler": handler.name, "shard": shard, "worker": worker})
         row = await cursor.fetchone()
     if row is None or row[0]:
         return 0.0
@@ -180,19 +190,36 @@ async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int, w
     return None if due_in is None else max(0.0, due_in)
 
 
-async def _open(connection: AsyncConnection[Any], handler: Handler, position: Position) -> Position:
+async def _open(connection: AsyncConnection[Any], handler: Handler, claim: Claim) -> Position:
+    before = claim.position
+    asked = {"topic": handler.topic, "done": before.done, "done_id": before.done_id, "floor_id": before.floor_id}
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(WINDOW, {"topics": [handler.topic], "done": position.done})
-        row = await cursor.fetchone()
-    assert row is not None  # noqa: S101  # an aggregate has one row
-    first, last, target = row
-    return Position(position.done, target, first - 1, last)
+        ((first, last, target),) = await (await cursor.execute(WINDOW, asked)).fetchall()
+    if last is None:
+        raise NotAllowed(
+            "the role may not read hearken.events_id_seq: run: grant usage on sequence hearken.events_id_seq to the"
+            " role of DATABASE_URL"
+        )
+    return _opened(claim, target, first, last)
+
+
+def _opened(claim: Claim, target: str, first: int, last: int) -> Position:
+    """The window (first, last], which ends at `target`: a snapshot that was taken just now."""
+    seen = {"target_id": claim.seen_id, "target_tx": claim.seen_tx}
+    return replace(claim.position, target=target, last_id=first, max_id=last, **seen)  # type: ignore[arg-type]
+
+
+def _closed(window: Position) -> Position:
+    """Where the cursor stands when the window is done."""
+    done, floor = window.target or window.done, window.floor_id
+    return Position(done, done_id=window.target_id, floor_id=floor, since_tx=window.target_tx)
 
 
 def wishes(handler: Handler) -> dict[str, Any]:
     """The parameters of WANTED for a handler; the shard comes beside them."""
     watch: Sequence[str] | None = handler.subscription.watch
     return {
+        "topic": handler.topic,
         "topics": [handler.topic],
         "handler": handler.name,
         "ops": list(handler.subscription.ops),

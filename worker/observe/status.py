@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from worker.declare.declaration import declaration_of, describe_difference
 from worker.declare.handler import CHANGES, Handler
-from worker.deliver.brake import Seen
+from worker.deliver.stretch import Seen
 from worker.errors import DeclarationError
 from worker.log.reader import WANTED, wishes
 from worker.postgres.database import CLUSTER
@@ -61,18 +61,21 @@ order by c.handler, c.shard
 # estimated where one transaction has written much, and ends in reading everything.
 BEHIND: LiteralString = (
     """
-select count(*) as behind, extract(epoch from clock_timestamp() - min(at))::float8 as seconds
+select count(*) filter (where wanted) as behind, count(*) as scanned,
+       extract(epoch from clock_timestamp() - min(at) filter (where wanted))::float8 as seconds
+from (select e.at, """
+    + WANTED
+    + """ as wanted
 from unnest(%(topics)s::text[]) t (topic) cross join lateral (
-    (select * from hearken.events e
-     where e.topic = t.topic and e.id > %(last_id)s and e.id <= %(max_id)s
-       and pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
-       and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot)
-     order by e.id limit %(most)s)
+    (select * from (
+         select * from hearken.events e
+         where e.topic = t.topic and e.id > %(last_id)s and e.id <= %(max_id)s order by e.id limit %(most)s) e
+     where pg_visible_in_snapshot(e.tx, %(target)s::pg_snapshot)
+       and not pg_visible_in_snapshot(e.tx, %(done)s::pg_snapshot))
     union all
     select * from hearken.unseen_events(
-        t.topic, coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot), %(most)s)) e
-where """
-    + WANTED
+        t.topic, coalesce(%(target)s::pg_snapshot, %(done)s::pg_snapshot), %(most)s)) e offset 0) s
+"""
 )
 LOCKS: LiteralString = """
 select (l.classid::bigint << 32) | l.objid::bigint as key,
@@ -96,9 +99,10 @@ class HandlerStatus:
     native     False when its cursor is from another database (`hearken rebase`); then `behind` is unknown
     differs    how the code declares it otherwise than its cursor was migrated, if it does: workers with such code step
                aside (`hearken migrate`)
-    behind     events it has yet to be given, counted up to a limit; `oldest` is the age of the oldest of them
+    behind     events it has yet to be given; there may be more when `behind_is_at_least`
+    oldest     the age of the oldest of them
     moved      seconds since its cursor was moved
-    running          events whose delivery goes on after its batch
+    running    events whose delivery goes on after its batch
     due, held, dead  parked events by state; `overdue` is for how long the first has been due (negative: not yet)
     next_due   when its schedule has its next tick due, if it has one; `late` is how long it has been late
     paused     why an operator or the engine lets it wait, if so
@@ -115,6 +119,7 @@ class HandlerStatus:
     native: bool = True
     differs: str | None = None
     behind: int | None = None
+    behind_is_at_least: bool = False
     oldest: float | None = None
     moved: float | None = None
     due: int = 0
@@ -146,7 +151,7 @@ class _Presence:
 
 
 async def read_status(
-    connection: AsyncConnection[Any], handlers: Mapping[str, Handler], *, most: int = 1_000_000
+    connection: AsyncConnection[Any], handlers: Mapping[str, Handler], *, most: int = 50_000
 ) -> list[HandlerStatus]:
     """Every cursor, and every declared handler that has none. Looks at no more than `most` events per cursor.
 
@@ -199,6 +204,7 @@ async def _status(
         native=row["native"],
         differs=None if handler is None else _difference(handler, row["declaration"]),
         behind=behind.get("behind"),
+        behind_is_at_least=(behind.get("scanned") or 0) >= most,
         oldest=behind.get("seconds"),
         moved=row["moved"],
         due=row["due"],

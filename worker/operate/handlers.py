@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from worker.deliver.brake import Seen
+from worker.deliver.stretch import Seen
 from worker.errors import Braked, DatabaseError, Overtaken
 from worker.log.cursors import keep_former
 from worker.operate.audit import ActionSubject, Actor, last, record_action

@@ -56,7 +56,8 @@ update hearken.events set tx = '3' where id <= %(last)s and not pg_visible_in_sn
 """
 MOVE: LiteralString = (
     "update hearken.cursors set done = %(now)s::pg_snapshot, target = null, last_id = 0, max_id = 0,"
-    " moved_at = clock_timestamp(), cluster = " + CLUSTER + " where cluster <> " + CLUSTER
+    " done_id = 0, floor_id = 0, seen_id = 0, seen_tx = '0', moved_at = clock_timestamp(),"
+    " cluster = " + CLUSTER + " where cluster <> " + CLUSTER
 )
 # Where cursors stood, and how far moves have come, is recorded in transactions of the other database.
 MOVING: LiteralString = "select handler from hearken.moves"
