@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("drain", "latency", "replay", "writers", "memory", "backlog", "stripe", "packages", "reconcile", "sessions")
+NAMES = (
+    *("drain", "latency", "replay", "writers", "memory", "backlog"),
+    *("lookup", "stripe", "packages", "reconcile", "sessions"),
+)
 
 
 def main(wanted: list[str]) -> None:

@@ -200,7 +200,7 @@ class App:
 
     async def _prepare(self) -> None:
         """Wait until the database is reachable and migrated; read the watched tables."""
-        retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.2, max=5), before_sleep=self._not_ready)
+        retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.2, max=1), before_sleep=self._not_ready)
         await retrying(self._read_tables)
         self.not_ready_because = None
         self.ready.set()

@@ -175,6 +175,7 @@ table hearken.events_default parent: hearken.events bound: DEFAULT replica ident
     replay_of bigint
     target text[]
     left_out text[]
+    CREATE INDEX events_default_key ON hearken.events_default USING brin (key text_bloom_ops (n_distinct_per_range='-0.2')) WITH (pages_per_range='16')
     CREATE INDEX events_default_topic_id_idx ON hearken.events_default USING btree (topic, id)
     CREATE INDEX events_default_topic_tx_idx ON hearken.events_default USING btree (topic, tx)
 
@@ -2471,6 +2472,43 @@ AS $function$
     order by a.attnum
 $function$
 
+CREATE OR REPLACE FUNCTION hearken.events_of_key(its_topic text, its_key text, its_op text, since timestamp with time zone, until timestamp with time zone, most bigint)
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET max_parallel_workers_per_gather TO '0'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_indexscan TO 'on'
+ SET enable_indexonlyscan TO 'on'
+AS $function$
+declare
+    reach constant bigint := 100000;
+    ids bigint[];
+    further boolean;
+begin
+    select array_agg(e.id order by e.id desc) filter (
+               where e.key = its_key and (its_op is null or e.op = its_op)
+                 and (since is null or e.at >= since) and (until is null or e.at < until)),
+           count(*) = reach
+    into ids, further
+    from (select a.id, a.key, a.op, a.at from hearken.events a
+          where a.topic = its_topic order by a.id desc limit reach) e;
+    if further and (most is null or coalesce(cardinality(ids), 0) < most) then
+        perform set_config('enable_indexscan', 'off', true), set_config('enable_bitmapscan', 'on', true);
+        -- Not by an index on the topic: it is a long one.
+        ids := array(
+            select e.id from hearken.events e
+            where e.topic || '' = its_topic and e.key = its_key and (its_op is null or e.op = its_op)
+              and (since is null or e.at >= since) and (until is null or e.at < until)
+            order by e.id desc limit most);
+    end if;
+    return query select unnest(ids) limit most;
+end $function$
+
 CREATE OR REPLACE FUNCTION hearken.fall_asleep(locks bigint[])
  RETURNS text[]
  LANGUAGE plpgsql
@@ -2639,7 +2677,8 @@ AS $function$
         union all
         (select i.* from pg_catalog.pg_snapshot_xip(done) x (tx) cross join lateral (
              select e.* from hearken.events e
-             where e.topic = its_topic and e.tx between x.tx and x.tx order by e.tx limit most) i)) u
+             where e.topic = its_topic and e.tx between x.tx and x.tx order by e.tx limit most) i
+         where pg_catalog.pg_visible_in_snapshot(x.tx, pg_catalog.pg_current_snapshot()))) u
 $function$
 
 CREATE OR REPLACE FUNCTION hearken.worker_lives(its_worker bigint, silent_after interval)

@@ -33,6 +33,7 @@ HOSTILE = {
     "tcp_keepalives_idle": "7000",
     "tcp_keepalives_interval": "700",
     "tcp_keepalives_count": "70",
+    "tcp_user_timeout": "70000",
     "client_encoding": "LATIN1",
     "standard_conforming_strings": "off",
     "TimeZone": "Asia/Tokyo",

@@ -13,7 +13,15 @@ import psycopg
 import pytest
 
 from tests.support.proxy import proxy_to
-from tests.support.things import PUT, connect, observed, until_asleep, until_nobody_sleeps, watch_things
+from tests.support.things import (
+    PUT,
+    connect,
+    observed,
+    until_asleep,
+    until_nobody_sleeps,
+    until_nothing_is_parked,
+    watch_things,
+)
 from tests.support.waiting import some_moment
 from tests.support.witness import Delivery, Witness
 from tests.support.workers import start_worker
@@ -194,6 +202,7 @@ async def test_writers_ring_only_while_someone_sleeps(database_url: str) -> None
             assert await rings(listening, writer) == 0, "the worker is at work"
             witness.release()
             await witness.until_done(40)
+            await until_nothing_is_parked(database_url)
             await until_asleep(database_url)
             await writer.execute(PUT, (99, 0))
             assert await rings(listening, writer) >= 1, "the worker sleeps"

@@ -87,3 +87,20 @@ async def test_the_database_goes_away_under_load(postgres: EmbeddedPostgres, how
         seen = witness.versions()[key]
         assert set(seen) == set(range(version + 1))
         assert all(later <= earlier + 1 for earlier, later in pairwise(seen))
+
+
+@pytest.mark.parametrize("tries", [3, 16])
+async def test_however_long_the_database_was_away_it_goes_on_at_once(postgres: EmbeddedPostgres, tries: int) -> None:
+    """Pauses between tries do not grow: the first delivery comes within two seconds of the server's return."""
+    modules = observed("external")
+    await watch_things(postgres.url, modules)
+    async with Witness() as witness, start_worker(postgres.url, modules, witness) as worker:
+        await worker.said("listening")
+        await write_things(postgres.url, keys=1, versions=range(1))
+        await witness.until_done(1)
+        await asyncio.to_thread(postgres.kill)
+        await worker.said("listener connection lost")
+        await worker.said("listener cannot connect", after=0, tries=tries, seconds=60)
+        await asyncio.to_thread(postgres.start)
+        await write_things(postgres.url, keys=1, versions=range(1, 2))
+        await witness.until_done(2, seconds=2)

@@ -22,7 +22,8 @@ from worker.deliver.progress import Turn
 from worker.errors import DatabaseError
 from worker.install.migrate import migrate
 from worker.log import uncaptured
-from worker.log.partitions import DROP, Partition, drop_partitions, make_partitions, sweep_default
+from worker.log.lookups import summarize
+from worker.log.partitions import DROP, Partition, drop_partitions, index_closed, make_partitions, sweep_default
 from worker.log.retention import Retention, follow_clock
 from worker.outcomes import Park
 from worker.postgres.database import Connection, Database
@@ -389,3 +390,28 @@ class Broken(Database):
 
         connection.close = close  # type: ignore[method-assign]
         return connection
+
+
+async def test_days_without_an_index_on_their_keys_get_it_once_they_are_over(log: Log) -> None:
+    """Days of an earlier version; today's is left alone while it is written to. What is new is summarized."""
+    old, young = await log.make_old(2, "1"), Partition(today())
+    for partition in (old, young):
+        await log.connection.execute(f"drop index hearken.{partition.name}_key".encode())
+    async with await psycopg.AsyncConnection.connect(log.url) as writer:
+        await writer.execute("insert into hearken.events (topic, op, key) values ('public.rooms', 'insert', '2')")
+        assert await index_closed(log.connection) == [old.name]
+        assert await index_closed(log.connection) == []
+    (row,) = await log.bench.execute("select to_regclass(%s) as there", (f"hearken.{young.name}_key",))
+    assert row["there"] is None
+
+
+async def test_what_was_appended_is_summarized(log: Log) -> None:
+    """Each hour, in today's partition: afterwards its ranges of pages are known to the index."""
+    name = f"hearken.{Partition(today()).name}"
+    await log.bench.execute(
+        "insert into hearken.events (topic, op, key)"
+        " select 'public.rooms', 'insert', i::text from generate_series(1, 5000) i"
+    )
+    await summarize(log.connection)
+    (row,) = await log.bench.execute("select brin_summarize_new_values(%s::regclass) as left_over", (f"{name}_key",))
+    assert row["left_over"] == 0

@@ -94,3 +94,14 @@ async def _until_there(url: str, query: LiteralString, seconds: float) -> int:
 
 async def _rows(connection: psycopg.AsyncConnection[tuple[Any, ...]], query: LiteralString) -> list[tuple[Any, ...]]:
     return await (await connection.execute(query)).fetchall()
+
+
+async def until_nothing_is_parked(url: str) -> None:
+    """Wait until every delivery is settled, those too that go on beside their batch."""
+
+    async def parked() -> int:
+        async with await connect(url) as connection:
+            ((count,),) = await (await connection.execute("select count(*) from hearken.parked")).fetchall()
+            return int(count)
+
+    await eventually(parked, "nothing parked", 20, fits=operator.not_)

@@ -100,7 +100,7 @@ class Consumer:
         """Loop until stopped. Errors are logged and retried: the worker outlives its database."""
         self._task = asyncio.current_task()
         retrying = AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.1, max=5),
+            wait=wait_random_exponential(multiplier=0.1, max=1),
             stop=stop_when_event_set(self._stop),  # type: ignore[arg-type]  # asks for is_set() alone
             sleep=self._pause,
             before_sleep=self._troubled,
@@ -241,11 +241,14 @@ class Consumer:
     def _troubled(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         self.progress.rolled_back(None if error is None else error_line(error))
+        tries = state.attempt_number
+        if tries & (tries - 1):
+            return  # said at the first, second, fourth, eighth, …
         logger.warning(
             "batch rolled back, retrying",
             handler=self.handler.name,
             shard=self.shard,
-            tries=state.attempt_number,
+            tries=tries,
             reason=self.progress.trouble,
             exc_info=trace_of(error),
         )

@@ -3,7 +3,8 @@
     clear the bell → take the topic's advisory lock, shared → look at the log once more → wait
 
 A writer's trigger that finds the lock taken notifies. One that ran before the lock was taken did not, but then its
-transaction is still open to a look after the lock, or is seen in the log: while one is open, this polls for its end.
+transaction is still open to a look after the lock, or is seen in the log: while one is open, this polls for its end,
+and wakes whoever sleeps on the topics whose locks it may have missed.
 Otherwise nothing is polled, except on a server where transactions can be prepared (`silent`): there writers do not
 notify, and a sleeper looks twice a second.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import LiteralString
 
@@ -79,7 +80,7 @@ class Doorbell:
         self._wanted: Counter[str] = Counter()
         self._locked: set[str] = set()
         self._locking = asyncio.Lock()
-        self._open: set[str] = set()
+        self._open: dict[str, set[str]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -121,7 +122,10 @@ class Doorbell:
         return self.listener.state == "listening" and self._locked.issuperset(topics)
 
     def _ring(self, channel: str) -> None:
-        for bell in self._sleepers[self._topics[channel]]:
+        self._ring_topic(self._topics[channel])
+
+    def _ring_topic(self, topic: str) -> None:
+        for bell in self._sleepers[topic]:
             bell.set()
 
     def _ring_all(self) -> None:
@@ -129,9 +133,8 @@ class Doorbell:
         if self.listener.state != "listening":
             self._locked.clear()
             self._open.clear()
-        for bells in self._sleepers.values():
-            for bell in bells:
-                bell.set()
+        for topic in self._sleepers:
+            self._ring_topic(topic)
 
     async def _lock(self, topics: Sequence[str]) -> bool:
         """Show writers that someone sleeps; False when no NOTIFY would reach us."""
@@ -139,11 +142,12 @@ class Doorbell:
             return False
         try:
             async with self._locking:
-                missing = [topic for topic in topics if topic not in self._locked]
-                rows = await self.listener.execute(SLEEP, ([topic_lock(topic) for topic in missing],))
-                self._locked.update(missing)
-            self._open.update(rows[0]["open"])
-            self.silent = rows[0]["silent"]
+                if missing := [topic for topic in topics if topic not in self._locked]:
+                    rows = await self.listener.execute(SLEEP, ([topic_lock(topic) for topic in missing],))
+                    self._locked.update(missing)
+                    self.silent = rows[0]["silent"]
+                    if rows[0]["open"]:
+                        self._open.update({topic: set(rows[0]["open"]) for topic in missing})
         except LOST:
             return False
         if self._open:
@@ -159,29 +163,37 @@ class Doorbell:
                 except LOST:
                     return  # the locks went with the connection, and `_ring_all` forgets them
                 self._locked.difference_update(idle)
-        if not self._locked:
-            self._open.clear()
+                for topic in idle:
+                    self._open.pop(topic, None)
 
     async def _look(self) -> set[str]:
         rows = await self.listener.execute(OPEN)
         return set(rows[0]["open"])
 
     async def _watch_open(self) -> None:
-        """Wake everybody whenever a transaction ends that was open when a lock was taken, until none is left."""
+        """Wake a topic's sleepers whenever a transaction ends that was open when its lock was taken, until none is."""
         loop = asyncio.get_running_loop()
         started, pause = loop.time(), FIRST_LOOK
         while self._open:
             await asyncio.sleep(pause)
             try:
-                before = set(self._open)
-                ended = before - await self._look()
+                before = {topic: set(opened) for topic, opened in self._open.items()}
+                now = await self._look()
             except LOST:
                 return
-            self._open -= ended
-            if ended:
+            if self._forget_ended({topic: opened - now for topic, opened in before.items()}):
                 started, pause = loop.time(), FIRST_LOOK
-                self._ring_all()
             pause = max(min(pause * 1.5, LATER_LOOK), min((loop.time() - started) * SHARE_OF_AGE, LONGEST_LOOK))
+
+    def _forget_ended(self, ended: Mapping[str, set[str]]) -> bool:
+        """These transactions have ended: wake the topics' sleepers. Returns whether there were any."""
+        for topic in (topic for topic, gone in ended.items() if gone):
+            self._ring_topic(topic)
+            if topic in self._open:
+                self._open[topic] -= ended[topic]
+                if not self._open[topic]:
+                    del self._open[topic]
+        return any(ended.values())
 
     def _run_once(self, name: str, job: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run the job beside us, unless it is running already."""

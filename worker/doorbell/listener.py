@@ -73,7 +73,7 @@ class Listener:
         """Keep listening until cancelled. Each try looks the server's name up again."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((*LOST, DatabaseError)),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
+            wait=wait_random_exponential(multiplier=0.1, max=1),
             before_sleep=_say,
         )
         while True:

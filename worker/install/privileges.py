@@ -17,6 +17,7 @@ from worker.errors import NotAllowed
 NEEDED: dict[str, tuple[str, ...]] = {
     "migrations": ("select",),
     "events": ("select",),
+    "events_id_seq": ("usage",),
     "cursors": ("select", "insert", "update", "delete"),
     "declarations": ("select",),
     "moves": ("select",),
@@ -35,7 +36,6 @@ NEEDED: dict[str, tuple[str, ...]] = {
 # A worker that has schedules appends their ticks, and one with endpoints what it is asked; both keep the outcome.
 NEEDED_TO_RUN: dict[str, tuple[str, ...]] = {
     "events": ("insert",),
-    "events_id_seq": ("usage",),
     "runs": ("select", "insert", "update", "delete"),
 }
 NEEDED_TO_TICK: dict[str, tuple[str, ...]] = {"schedules": ("update",)}

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import scalar_row
 
 from worker.errors import DatabaseError
+from worker.log.lookups import index_statement, unindexed_day
 from worker.postgres.database import CLUSTER
 from worker.postgres.locks import retention_lock
 
@@ -37,7 +38,9 @@ where i.inhparent = 'hearken.events'::regclass and c.relname ~ '^events_[0-9]{8}
 # which is empty. Dropping has no such way: with a default partition, DETACH CONCURRENTLY is refused.
 # https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-ATTACH-PARTITION
 LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '1s'"
-CREATE = sql.SQL("create table {} (like hearken.events including defaults including constraints including indexes)")
+CREATE = sql.SQL("create table {} (like hearken.events including defaults including constraints including indexes) {}")
+# Vacuumed for every twentieth that is appended, not every fifth: that is what summarizes the index on the key.
+OFTEN = sql.SQL("with (autovacuum_vacuum_insert_scale_factor = 0.05)")
 # What has no key must have this for a publication FOR ALL TABLES.
 IDENTIFY = sql.SQL("alter table {} replica identity full")
 ATTACH = sql.SQL("alter table hearken.events attach partition {} for values from ({}) to ({})")
@@ -96,7 +99,12 @@ class Partition:
         """What makes it."""
         first, end = (datetime.combine(day, time(), UTC) for day in (self.day, self.day + timedelta(days=1)))
         attach = ATTACH.format(self.identifier, first.isoformat(), end.isoformat())
-        return CREATE.format(self.identifier), IDENTIFY.format(self.identifier), attach
+        return (
+            CREATE.format(self.identifier, OFTEN),
+            IDENTIFY.format(self.identifier),
+            index_statement(self.name),
+            attach,
+        )
 
 
 async def missing_partitions(connection: AsyncConnection[Any]) -> list[Partition]:
@@ -128,6 +136,22 @@ async def drop_partitions(connection: AsyncConnection[Any], days: int) -> list[P
             raise DatabaseError(f"the cursor of {strangers[0]} is from another database: run `hearken rebase`")
     old = [p for p in await partitions(connection) if p.day < today - timedelta(days=days)]
     return [partition for partition in old if await _drop(connection, partition)]
+
+
+async def index_closed(connection: AsyncConnection[Any]) -> list[str]:
+    """Give the days that are over the index on their keys, where they have none, one after the other; returns which.
+
+    Raises psycopg.errors.LockNotAvailable.
+    """
+    indexed: list[str] = []
+    while True:
+        async with connection.transaction():
+            day = await unindexed_day(connection) if await _is_ours(connection) else None
+            if day is None:
+                return indexed
+            await connection.execute(LOCK_TIMEOUT)
+            await connection.execute(index_statement(day))
+        indexed.append(day)
 
 
 async def sweep_default(connection: AsyncConnection[Any], days: int) -> int:

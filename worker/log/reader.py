@@ -29,7 +29,9 @@ WINDOW: LiteralString = """
 select case when exists (
            select from pg_snapshot_xip(%(done)s::pg_snapshot) x (tx) cross join lateral (
                select from hearken.events e where e.topic = %(topic)s and e.tx between x.tx and x.tx
-               order by e.tx limit 1) e) then %(floor_id)s::bigint else %(done_id)s::bigint end as first,
+               order by e.tx limit 1) e
+           where pg_visible_in_snapshot(x.tx, pg_current_snapshot())) then %(floor_id)s::bigint
+       else %(done_id)s::bigint end as first,
        pg_sequence_last_value('hearken.events_id_seq') as last, pg_current_snapshot()::text as target
 """
 # Whether an event of its topics is one the handler (and shard) asked for.

@@ -4,6 +4,7 @@ clock       how much older than it is everything must look, while the server's c
 also        what else grows old, such as runs: needs no owner's rights
 uncaptured  statements that were not captured, once they are old
 partitions  made ahead; dropped when old and passed by every cursor
+lookups     the index on the keys, built where it is missing and told what was appended
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import scalar_row
 
 from worker.log import uncaptured
-from worker.log.partitions import drop_partitions, make_partitions, sweep_default
+from worker.log.lookups import summarize
+from worker.log.partitions import drop_partitions, index_closed, make_partitions, sweep_default
 from worker.postgres.database import Database
 from worker.telemetry.error_line import error_line
 
@@ -90,8 +92,10 @@ class Retention:
             made = await make_partitions(connection)
             dropped = await drop_partitions(connection, days)
             swept = await sweep_default(connection, days)
+            indexed = await index_closed(connection)
+            await summarize(connection)
         finally:
             await connection.close()
-        if made or dropped or swept:
+        if made or dropped or swept or indexed:
             names = {"made": [p.name for p in made], "dropped": [p.name for p in dropped], "swept": swept}
-            logger.info("partitions created or dropped", **names)
+            logger.info("partitions created, dropped or indexed", **names, indexed=indexed)

@@ -19,6 +19,7 @@ from worker.capture.catalog import Table
 from worker.capture.image import key_text, row_image
 from worker.capture.triggers import TEXT_SETTINGS
 from worker.doorbell.ring import ring
+from worker.log.appending import begin_appending
 from worker.postgres.parameters import with_parameters
 
 # Parameters of one statement: Postgres counts them in 16 bits.
@@ -71,6 +72,7 @@ async def append_snapshots(
     wait  for rows that a writer holds, as long as `lock_timeout` says; only for a single key, or two could deadlock
     Raises psycopg.Error: LockNotAvailable; a DataError for a key that cannot be one of this table.
     """
+    await begin_appending(connection)
     await write_as_triggers(connection)
     appended: list[str] = []
     there: list[str] = []
@@ -94,6 +96,7 @@ async def append_gone(
     """
     documents = [None if values is None else Json(dict(values)) for values in known.values()]
     row = {"topic": topic, "keys": list(known), "known": documents, "note": Jsonb(dict(to.note))}
+    await begin_appending(connection)
     await connection.execute(APPEND_GONE, {**row, "target": None if to.target is None else list(to.target)})
     await ring(connection, [topic])
 

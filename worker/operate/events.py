@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -17,6 +17,7 @@ from psycopg.rows import dict_row, scalar_row
 from worker.change import Op
 from worker.doorbell.bell import Doorbell
 from worker.doorbell.waiting import wait_until_set
+from worker.log.lookups import find_by_key
 
 # There is no index on topic alone: each step of this jumps to the next topic in (topic, id).
 TOPICS: LiteralString = """
@@ -104,6 +105,17 @@ async def find_events(
     connection: AsyncConnection[Any], wanted: Filter, *, limit: int, rows: bool = False
 ) -> list[Event]:
     """The newest events that match, oldest of them first; with `rows` their old and new values too."""
+    if wanted.key is not None and wanted.ids is None:
+        ids = await find_by_key(
+            connection,
+            wanted.topics,
+            wanted.key,
+            op=wanted.op,
+            since=wanted.since,
+            until=wanted.until,
+            limit=limit,
+        )
+        wanted = replace(wanted, ids=ids)
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(NEWEST, {**_parameters(wanted, rows=rows), "limit": limit})
         return [Event(**row) for row in reversed(await cursor.fetchall())]

@@ -19,6 +19,7 @@ from worker.capture.catalog import read_table
 from worker.change import changed_columns, former, parse
 from worker.declare.handler import Handler
 from worker.errors import WatchError
+from worker.log.lookups import find_by_key
 from worker.log.reader import WANTED, wishes
 from worker.operate.judging import judged_formerly
 from worker.operate.row_now import read_row_now
@@ -27,7 +28,7 @@ EVENTS: LiteralString = """
 select e.id, e.at, e.op, e.key, e.origin, e.replay_of, e.target, e.note::text as note, e.old::text as old,
        e.new::text as new, e.left_out
 from hearken.events e
-where e.topic = %(topic)s and (%(key)s::text is null or e.key = %(key)s)
+where e.topic = %(topic)s and (%(ids)s::bigint[] is null or e.id = any(%(ids)s))
   and (%(since)s::timestamptz is null or e.at >= %(since)s)
 order by e.id desc limit %(limit)s
 """
@@ -40,8 +41,9 @@ order by id desc limit %(limit)s
 """
 PARKED: LiteralString = """
 select event_id, handler, key, state, attempt, due_at, reason, parked_at from hearken.parked
-where topic = %(topic)s and (%(key)s::text is null or key = %(key)s)
-  and (%(since)s::timestamptz is null or parked_at >= %(since)s)
+where topic = %(topic)s and (%(since)s::timestamptz is null or parked_at >= %(since)s)
+  and (%(key)s::text is null or (key = %(key)s and slot = hearken.slot_of(%(key)s)
+                                 and handler = any(array(select c.handler from hearken.cursors c))))
 order by event_id desc limit %(limit)s
 """
 # What was done about this key, and what was done to a handler as a whole.
@@ -122,7 +124,8 @@ async def read_history(
     """The newest `limit` events about a key, and their outcomes. `handlers` are those that subscribe to the topic."""
     hearing = list(handlers)
     about = {"topic": topic, "key": key, "since": since, "limit": limit + 1}
-    events = await _rows(connection, EVENTS, about)
+    ids = None if key is None else await find_by_key(connection, [topic], key, since=since, limit=limit + 1)
+    events = await _rows(connection, EVENTS, {**about, "ids": ids})
     more, events = len(events) > limit, events[:limit]
     if more:
         about["since"] = events[-1]["at"]

@@ -22,6 +22,7 @@ from worker.deliver.parked import PROMOTE
 from worker.doorbell.ring import ring
 from worker.errors import InProgress, UsageError
 from worker.install.enrolment import enrolled
+from worker.log.appending import begin_appending
 from worker.operate import selection as choices
 from worker.operate.audit import Actor
 from worker.operate.selection import DEAD, IN_LOG, Selection, SelectionCount
@@ -199,6 +200,7 @@ async def append_chunk(connection: AsyncConnection[Any], run: Replay, after: int
     note = {"run": run.id, **run.actor.note}
     query = APPEND_DEAD if run.choice.dead else APPEND
     async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        await begin_appending(connection)
         part = {**run.choice.part(after, size), "said": Jsonb(note), "named": run.choice.named or run.choice.dead}
         rows = await (await cursor.execute(query, part)).fetchall()
         events = [row for row in rows if row["id"] is not None]

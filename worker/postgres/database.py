@@ -31,6 +31,8 @@ OLDEST_SERVER = 140000
 CONNECT_TIMEOUT = 10
 # Seconds beyond the server's own timeout until the client gives up: then the server or the network is gone.
 GRACE = 5.0
+# Seconds for which a pool tries to connect before it begins anew: its pauses double, so this is the longest.
+RECONNECTING = 1.0
 NOTHING: Mapping[str, str] = {}
 # Connections for the engine's own statements, which take a moment each.
 ENGINE = 2
@@ -64,9 +66,10 @@ class Database:
             application_name=application,
             connect_timeout=CONNECT_TIMEOUT,
             client_encoding="utf8",
-            keepalives_idle=30,
-            keepalives_interval=10,
+            keepalives_idle=5,
+            keepalives_interval=2,
             keepalives_count=3,
+            tcp_user_timeout=10_000,
         )
         milliseconds = f"{settings.query_timeout * 1000:.0f}"
         limits = {"statement_timeout": milliseconds, "lock_timeout": milliseconds}
@@ -100,7 +103,7 @@ class Database:
             configure=configure,
             timeout=self._settings.query_timeout,
             max_idle=120,
-            reconnect_timeout=30,
+            reconnect_timeout=RECONNECTING,
         )
 
     async def _configure(self, connection: Connection, session: Mapping[str, str]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from worker.errors import ConnectionLost
 from worker.postgres.connection import Connection
@@ -16,8 +17,20 @@ SAID_ALREADY = "discarding closed connection"
 logging.getLogger("psycopg.pool").addFilter(lambda line: not line.msg.startswith(SAID_ALREADY))
 
 
+# Seconds that the one waits who makes a pool connect anew: it is not for the connection.
+MOMENT = 0.01
+
+
 class Pool(AsyncConnectionPool[Connection]):
-    """After a restart of the server the dead connections are found before anybody is given one."""
+    """After a restart of the server the dead connections are found before anybody is given one.
+
+    Its pauses between two tries to connect double, until `reconnect_timeout`. Then it begins anew, for those who wait.
+    """
+
+    async def reconnect_failed(self) -> None:
+        """Ask for a connection, which makes the pool try again: otherwise it waits until somebody asks."""
+        with contextlib.suppress(PoolTimeout, PoolClosed):
+            await self.putconn(await super().getconn(MOMENT))
 
     async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109
         """A connection that works. Raises ConnectionLost when there is none in time."""

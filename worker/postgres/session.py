@@ -22,9 +22,10 @@ PINNED: Mapping[str, str] = {
     "idle_session_timeout": "0",
     "exit_on_error": "off",
     # Keepalives of the server's own: the locks of a worker whose machine is gone must not outlive it for hours.
-    "tcp_keepalives_idle": "30",
-    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
     # How values are written and read.
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",

@@ -22,6 +22,7 @@ from worker.deliver.runs import Run
 from worker.doorbell.ring import ring
 from worker.doorbell.waiting import wait_until_set
 from worker.errors import AlreadyRunning, KeyTaken
+from worker.log.appending import begin_appending
 from worker.postgres.locks import topic_lock
 
 # Two requests for one endpoint, so that only one of them finds that no run is in progress.
@@ -101,6 +102,7 @@ async def append_request(
             return taken
         if alone:
             await _refuse_second(connection, topic)
+        await begin_appending(connection)
         opened = await (await connection.execute(OPEN, row)).fetchone()
         if opened is None:
             taken = await _taken(connection, row)
@@ -117,6 +119,7 @@ async def append_manual_tick(connection: AsyncConnection[Any], handler: Handler,
     topic = handler.topic
     row = {"topic": topic, "source": "cli", "key": None, "hash": None}
     async with connection.transaction():
+        await begin_appending(connection)
         opened = await (await connection.execute(OPEN, row)).fetchone()
         assert opened is not None  # noqa: S101  # without a key there is no conflict
         (now,) = await (await connection.execute(NOW)).fetchall()

@@ -39,7 +39,7 @@ class Ticker:
         """Errors are logged and retried: the worker outlives its database."""
         if not self._handlers:
             return
-        retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.1, max=5), before_sleep=_say)
+        retrying = AsyncRetrying(wait=wait_random_exponential(multiplier=0.1, max=1), before_sleep=_say)
         while True:
             wait: float = await retrying(self.turn)
             await asyncio.sleep(min(wait, LONGEST))

@@ -20,6 +20,7 @@ from worker.declare.handler import Handler
 from worker.declare.schedule import tick_topic
 from worker.doorbell.ring import ring
 from worker.errors import MigrationError
+from worker.log.appending import begin_appending
 
 logger = structlog.get_logger("schedules")
 
@@ -115,6 +116,7 @@ async def append_ticks(connection: AsyncConnection[Any], name: str, due: Iterabl
     """Append a tick of the schedule of that name for each time, and ring the doorbell. In the caller's transaction."""
     ticks = [json.dumps({"due": time.isoformat()}) for time in due]
     if ticks:
+        await begin_appending(connection)
         await connection.execute(APPEND, {"topic": tick_topic(name), "name": name, "ticks": ticks})
         await ring(connection, [tick_topic(name)])
 
@@ -144,4 +146,5 @@ async def carry_over(connection: AsyncConnection[Any], handler: Handler) -> None
     """When its schedule was renamed, append under the new name the ticks that the handler has yet to get of the old."""
     if handler.schedule is not None:
         name = handler.schedule.name
+        await begin_appending(connection)
         await connection.execute(CARRY_OVER, {"topic": tick_topic(name), "name": name, "handler": handler.name})
