@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ AFTER_LOSS = 5.0
 LONGEST_RESULT = 1_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Delivery:
     """The outcome of one event: `outcome` None is success. Without `attempted` it was never started.
 
@@ -41,7 +42,7 @@ class Delivery:
     result: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Attempt:
     """How one call of a handler ended: the outcome it raised (None: success), a traceback, what it returned as JSON."""
 
@@ -50,18 +51,27 @@ class Attempt:
     result: str | None = None
 
 
-async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attempt:
-    """Call the handler once, within its timeout.
+async def attempt(handler: Handler, function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Attempt:
+    """Call the handler's function once, within its timeout.
+
+    Its first step is run at once; a timer is only made for what then waits for something.
 
     Only a cancellation of this very task passes through, be it the handler's own: see `cancelled_itself`.
     """
+    limit = None
     try:
-        async with asyncio.timeout(handler.timeout) as limit:
-            result = await call()
+        coroutine = function(*arguments)
+        try:
+            yielded = coroutine.send(None)
+        except StopIteration as ended:
+            result = ended.value
+        else:
+            async with asyncio.timeout(handler.timeout) as limit:
+                result = await go_on(coroutine, yielded)
     except Outcome as raised:
         return Attempt(verdict(raised))
     except TimeoutError as error:
-        if limit.expired() and _found(ConnectionLost, error) is None:
+        if limit is not None and limit.expired() and _found(ConnectionLost, error) is None:
             return Attempt(Retry(f"no result within {handler.timeout:g} s"))
         return _failure(error)
     except BaseException as error:
@@ -71,6 +81,23 @@ async def attempt(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attem
         # SystemExit and the like too: a handler does not decide when the worker ends.
         return _failure(error)
     return Attempt() if result is None else _returned(handler, result)
+
+
+@types.coroutine
+def go_on(coroutine: Coroutine[Any, Any, Any], yielded: Any) -> Generator[Any, Any, Any]:
+    """Run a coroutine to its end that has begun, and waits for what it has yielded."""
+    while True:
+        try:
+            sent = yield yielded
+        except BaseException as error:
+            step: Callable[[Any], Any] = coroutine.throw
+            sent = error
+        else:
+            step = coroutine.send
+        try:
+            yielded = step(sent)
+        except StopIteration as ended:
+            return ended.value
 
 
 def cancelled_itself(error: asyncio.CancelledError) -> Attempt:

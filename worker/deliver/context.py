@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import structlog
@@ -52,7 +53,6 @@ class Context:
 
     handler      the handler's name
     services     what the process has: for the engine's own functions, such as `reconcile`
-    log          a structlog logger; event id, handler, key and attempt are bound by the engine
     """
 
     def __init__(
@@ -70,7 +70,12 @@ class Context:
         self._ownership = ownership
         self._told_at: dict[int, float] = {}
         self._plan = plan
-        self.log: structlog.stdlib.BoundLogger = structlog.get_logger(handler)
+
+    @cached_property
+    def log(self) -> structlog.stdlib.BoundLogger:
+        """A structlog logger; event id, handler, key and attempt are bound by the engine."""
+        logger: structlog.stdlib.BoundLogger = structlog.get_logger(self.handler)
+        return logger
 
     def __repr__(self) -> str:
         return f"Context(handler={self.handler!r})"

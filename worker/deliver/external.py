@@ -71,6 +71,7 @@ class ExternalDelivery:
         self._started_at = self._loop.time()
         self._last_start = self._started_at
         self._deadline = deadline
+        self._until = self._time(flies=flies())
         self._stopped = False
         self._running: dict[Identity, Flight] = {}
         self._waiting: dict[Identity, deque[Change]] = {}
@@ -104,6 +105,7 @@ class ExternalDelivery:
             self._news.clear()
             now = self._loop.time()
             flies = self._flies()
+            self._until = self._time(flies=flies)
             if flies and now >= (until := self._leave_at(patience)):
                 return
             await wait_until_set(self._news, min(SIGN_OF_LIFE, until - now) if flies else SIGN_OF_LIFE)
@@ -119,10 +121,9 @@ class ExternalDelivery:
     def _may_start(self) -> bool:
         return not (self._stopped or self._shutdown.begun or self._loop.time() >= self._until)
 
-    @property
-    def _until(self) -> float:
+    def _time(self, *, flies: bool) -> float:
         """When to start nothing more."""
-        return self._started_at + (min(STARTING, self._deadline) if self._flies() else self._deadline)
+        return self._started_at + (min(STARTING, self._deadline) if flies else self._deadline)
 
     def _next(self) -> Flight | None:
         """The next delivery to start: an event whose key is free, in order."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from worker.change import Change
@@ -19,7 +18,7 @@ from worker.deliver.call import Delivery, attempt, cancelled_itself, delivered
 from worker.deliver.context import Context, Services
 from worker.deliver.ownership import Ownership
 from worker.postgres.database import Connection
-from worker.telemetry.logs import current, delivery_of
+from worker.telemetry.logs import current
 
 # Seconds that cancelled handlers get to clean up.
 CANCEL_GRACE = 1.0
@@ -71,6 +70,7 @@ class Flights:
         self.on_ended: Callable[[Flight], None] = lambda _: None
         self.supply: Callable[[], Flight | None] = lambda: None
         self._handler = handler
+        self._call: Callable[..., Any] = handler.function if handler.is_table else self._run
         self._services = services
         self._on_landed = on_landed
 
@@ -132,11 +132,11 @@ class Flights:
 
     async def _deliver(self, flight: Flight) -> None:
         change = flight.change
-        current.set(delivery_of(self._handler.name, (change,)))
+        current.set((self._handler.name, change.id, change.key, change.attempt))
         context = Context(self._handler.name, self._services, ownership=flight.ownership)
         started_at = time.time()
         try:
-            ended = await attempt(self._handler, partial(self._call, change, context))
+            ended = await attempt(self._handler, self._call, change, context)
             flight.delivery = delivered(change, ended, started_at)
         except asyncio.CancelledError as error:
             if not flight.cancelled:
@@ -144,9 +144,8 @@ class Flights:
         finally:
             self._end(flight)
 
-    async def _call(self, change: Change, context: Context) -> Any:
-        if not self._handler.is_table:
-            await runs.begin_run(self._services.database, change)
+    async def _run(self, change: Change, context: Context) -> Any:
+        await runs.begin_run(self._services.database, change)
         return await self._handler.function(change, context)
 
     def _end(self, flight: Flight) -> None:

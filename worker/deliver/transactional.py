@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, LiteralString
 
 from psycopg import OperationalError, Rollback
@@ -63,7 +63,7 @@ async def _deliver(
     return done
 
 
-async def _in_a_task(handler: Handler, call: Callable[[], Awaitable[Any]]) -> Attempt:
+async def _in_a_task(handler: Handler, call: Callable[[], Coroutine[Any, Any, Any]]) -> Attempt:
     """The attempt in a task of its own: a handler that cancels the task that it is in does not end its consumer."""
     try:
         return await asyncio.create_task(attempt(handler, call))

@@ -24,7 +24,11 @@ from worker.change import Change
 
 # What the lines say that are written while something is delivered in this task. No change is in it: the loop keeps a
 # context for as long as a timer that was set in it, even a cancelled one, and a row may be large.
-current: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("delivery", default=None)
+current: contextvars.ContextVar[Mapping[str, Any] | tuple[Any, ...] | None] = contextvars.ContextVar(
+    "delivery", default=None
+)
+# What it has of a single event, as a tuple: cheaper than a dict.
+OF_ONE = ("handler", "event_id", "key", "attempt")
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -78,13 +82,14 @@ def _renderer(*, for_eyes: bool) -> Processor:
 
 def bind_delivery(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Add what is known of the delivery this line is written in, if any: see `delivery_of`."""
-    for name, value in (current.get() or {}).items():
+    delivery = current.get() or {}
+    for name, value in zip(OF_ONE, delivery, strict=True) if isinstance(delivery, tuple) else delivery.items():
         event.setdefault(name, value)
     return event
 
 
 def delivery_of(handler: str, changes: Sequence[Change]) -> dict[str, Any]:
-    """For `current`: handler, event id, key and attempt.
+    """What `current` says in a line: handler, event id, key and attempt.
 
     Of a transactional handler's batch of several events: how many there are, and the first and last id.
     """
