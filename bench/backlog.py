@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+from bench.figure import Figure, at_most
 from bench.noting import first, noting
 from bench.stage import server, spaces
 from bench.working import working
@@ -44,14 +45,13 @@ def _status(url: str) -> float:
     return time.perf_counter() - started
 
 
-def main(events: int = 5_000_000) -> None:
-    """Print both, with the statement timeout that a careful person may have set."""
+def figures(*, quick: bool = False) -> list[Figure]:
+    """Both, with the statement timeout that a careful person may have set."""
+    events = 100_000 if quick else 5_000_000
     with server() as running:
         asyncio.run(_fill(running.url, events))
-        print(f"{events:,} events behind, HEARKEN_QUERY_TIMEOUT=1")
-        print(f"  start to first delivery      {asyncio.run(_start(running.url)):>10.2f} s   (figure: 1 s)")
-        print(f"  hearken status               {_status(running.url):>10.2f} s   (figure: 1 s)")
-
-
-if __name__ == "__main__":
-    main()
+        behind = f"{events:,} behind"
+        return [
+            at_most(f"{behind}: start to first delivery", asyncio.run(_start(running.url)), 1, "s"),
+            at_most(f"{behind}: hearken status", _status(running.url), 1, "s"),
+        ]

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 
+from bench.figure import Figure, at_most
 from bench.stage import peak_megabytes, server, spaces
 from bench.working import working
 from worker import Change, Context
@@ -21,7 +22,7 @@ left = 0
 @registry.on("public.spaces", watch=("capacity",))
 async def counting(change: Change, ctx: Context) -> None:
     """Count down the backlog."""
-    global left  # noqa: PLW0603
+    global left
     left -= 1
     if left == 0:
         done.set()
@@ -37,24 +38,22 @@ async def fill(url: str, events: int) -> None:
 
 async def drain(url: str, events: int) -> None:
     """Work until the backlog is gone."""
-    global left  # noqa: PLW0603
+    global left
     left = events
     async with working(url, registry):
         await done.wait()
 
 
-def main(events: int = 1_000_000) -> None:
-    """Print the peak resident memory of the process that drained."""
+def figures(*, quick: bool = False) -> list[Figure]:
+    """The peak resident memory of the process that drained."""
+    events = 100_000 if quick else 1_000_000
     with server() as running:
         asyncio.run(fill(running.url, events))
         command = [sys.executable, "-m", "bench.memory", running.url, str(events)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    print(f"peak memory of a worker that drains {events:,} events: {output.strip()} MB   (figure: 200 MB)")
+    return [at_most(f"peak memory of a worker that drains {events:,} events", float(output.split()[-1]), 200, "MB")]
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        asyncio.run(drain(sys.argv[1], int(sys.argv[2])))
-        print(round(peak_megabytes()))
-    else:
-        main()
+    asyncio.run(drain(sys.argv[1], int(sys.argv[2])))
+    print(round(peak_megabytes()))

@@ -13,6 +13,7 @@ import time
 
 import psycopg
 
+from bench.figure import Figure, at_most
 from bench.stage import peak_megabytes, server
 from handlers.packages import Crm, CrmSettings
 from handlers.packages.bulk import PAUSE, SIDE_BY_SIDE, bulk_sync
@@ -22,11 +23,10 @@ from tests.support.packages import MANY, THEIRS, migrate_packages
 from worker.postgres.database import Database
 from worker.settings import Settings
 
-PROFILES = 2000
 DELAY = 0.02
 
 
-async def sync(url: str, crm_url: str, key: str) -> dict[str, float]:
+async def sync(url: str, crm_url: str, key: str, profiles: int) -> dict[str, float]:
     """Sync all profiles; returns the seconds it took and this process's peak memory in MB."""
     database = Database(Settings.model_validate({"DATABASE_URL": url}))
     await database.open()
@@ -37,20 +37,20 @@ async def sync(url: str, crm_url: str, key: str) -> dict[str, float]:
     await client.close()
     await database.close()
     assert isinstance(answer, SyncAnswer)
-    assert answer.result.successful_profiles == PROFILES
+    assert answer.result.successful_profiles == profiles
     return {"seconds": seconds, "megabytes": peak_megabytes()}
 
 
-async def measure() -> dict[str, float]:
+async def measure(profiles: int) -> dict[str, float]:
     """Make both databases, and let a process of its own sync."""
     with server() as running:
         await migrate_packages(running.url)
         with psycopg.connect(running.url, autocommit=True) as connection:
-            connection.execute(MANY.format(n=PROFILES).encode())
+            connection.execute(MANY.format(n=profiles).encode())
         async with open_crm(running, delay=DELAY) as crm:
-            await crm.execute(THEIRS.format(n=PROFILES))
+            await crm.execute(THEIRS.format(n=profiles))
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bench.packages", running.url, crm.gateway.url, crm.gateway.key),
+                *(sys.executable, "-m", "bench.packages", running.url, crm.gateway.url, crm.gateway.key, str(profiles)),
                 stdout=asyncio.subprocess.PIPE,
             )
             output, _ = await process.communicate()
@@ -58,25 +58,24 @@ async def measure() -> dict[str, float]:
     return measured
 
 
-def implied() -> float:
+def implied(profiles: int) -> float:
     """Seconds of the pauses and calls alone."""
     size = SyncOptions().batch_size
-    batches = PROFILES / size
+    batches = profiles / size
     return (batches - 1) * PAUSE + batches * size / SIDE_BY_SIDE * DELAY
 
 
-def main() -> None:
-    """Print the time beside what is implied, and the memory."""
-    measured = asyncio.run(measure())
-    ratio = measured["seconds"] / implied()
-    print(
-        f"bulk sync of {PROFILES:,} profiles: {measured['seconds']:.1f} s, {ratio:.2f} of the {implied():.1f} s that"
-        f" pauses and calls take (figure: 1.3); {measured['megabytes']:.0f} MB (figure: 200)"
-    )
+def figures(*, quick: bool = False) -> list[Figure]:
+    """The time beside what is implied, and the memory."""
+    profiles = 100 if quick else 2000
+    measured = asyncio.run(measure(profiles))
+    name = f"bulk sync of {profiles:,} profiles"
+    return [
+        at_most(f"{name} / pauses and calls", measured["seconds"] / implied(profiles), 1.3),
+        at_most(f"{name}, peak memory", measured["megabytes"], 200, "MB"),
+    ]
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(json.dumps(asyncio.run(sync(*sys.argv[1:]))))
-    else:
-        main()
+    ours, theirs, key, profiles = sys.argv[1:]
+    print(json.dumps(asyncio.run(sync(ours, theirs, key, int(profiles)))))

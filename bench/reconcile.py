@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 
+from bench.figure import Figure, at_most
 from bench.stage import FILL, server
 from handlers.spaces import sync_space
 from handlers.stripe.local import LocalStripe
@@ -24,13 +25,13 @@ from worker.declare.registry import Registry, registry
 from worker.install import migrations
 from worker.install.migrate import migrate
 
-SPACES = 10_000
 RPS = 20
 EVERY = 100
 # Runs the command and says, on standard error, how much memory it took at most.
 PROGRAM = """
-import atexit, resource, sys
-atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr))
+import atexit, sys
+from bench.stage import peak_megabytes
+atexit.register(lambda: print(round(peak_megabytes()), file=sys.stderr))
 sys.argv = ["hearken", "reconcile", "spaces", "--json"]
 from worker.cli import main
 main()
@@ -38,11 +39,11 @@ main()
 IDS = "update spaces set stripe_product_id = 'space_' || id, stripe_price_id = 'price_' || id"
 
 
-async def prepare(url: str, local: LocalStripe) -> None:
+async def prepare(url: str, local: LocalStripe, spaces: int) -> None:
     """Spaces that agree with their products, but for every hundredth."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await migrations.apply(connection, migrations.find_migrations(["spaces", "stripe"]))
-        await connection.execute(FILL, (SPACES,))
+        await connection.execute(FILL, (spaces,))
         await connection.execute(IDS)
         await migrate(connection, declared())  # after the rows are there: they are not to be in flight
         rows = await (await connection.execute("select id, name, capacity, price_per_hour from spaces")).fetchall()
@@ -67,7 +68,7 @@ def declared() -> Registry:
 
 
 async def reconcile(environment: dict[str, str]) -> tuple[float, int, dict[str, Any]]:
-    """Seconds, peak memory in kB, and what the command found."""
+    """Seconds, peak memory in MB, and what the command found."""
     began = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM), env={**os.environ, **environment}, stdout=PIPE, stderr=PIPE
@@ -76,25 +77,23 @@ async def reconcile(environment: dict[str, str]) -> tuple[float, int, dict[str, 
     return time.monotonic() - began, int(err.split()[-1]), json.loads(out)
 
 
-async def measure(url: str) -> None:
-    """Print the figures."""
+async def measure(url: str, spaces: int) -> list[Figure]:
+    """Reconcile, against what was changed by hand."""
     async with LocalStripe() as local:
-        await prepare(url, local)
+        await prepare(url, local, spaces)
         local.calls.clear()
         stripe = {"STRIPE_SECRET_KEY": local.key, "STRIPE_API_BASE": local.url, "HEARKEN_STRIPE_RPS": str(RPS)}
         seconds, peak, found = await reconcile({"DATABASE_URL": url, "HEARKEN_HANDLERS": "handlers.spaces", **stripe})
         requests = len(local.calls)
-    assert len(found["drift"]) == SPACES // EVERY, len(found["drift"])
-    print(f"spaces: {SPACES}, drift found: {len(found['drift'])}")
-    print(f"requests: {requests} in {seconds:.1f} s   (limit {RPS}/s)")
-    print(f"peak memory: {peak / 1024:.0f} MB   (figure: 200 MB)")
+    assert len(found["drift"]) == spaces // EVERY, len(found["drift"])
+    return [
+        Figure(f"reconciling {spaces:,} spaces", seconds, "s"),
+        at_most("reconciling: requests / what the limit allows", requests / (RPS * seconds), 1),
+        at_most("reconciling: peak memory", peak, 200, "MB"),
+    ]
 
 
-def main() -> None:
-    """Run it on a server of its own."""
+def figures(*, quick: bool = False) -> list[Figure]:
+    """How long, how many requests, how much memory."""
     with server() as running:
-        asyncio.run(measure(running.url))
-
-
-if __name__ == "__main__":
-    main()
+        return asyncio.run(measure(running.url, 1000 if quick else 10_000))

@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from bench.latency import RATE, measure, registry, show
+from bench.figure import Figure, at_most
+from bench.latency import measure, registry
 from bench.stage import server, spaces
 from bench.working import working
 from worker.cli.replay import RATE as OWN_RATE
@@ -73,7 +74,7 @@ async def _read(lines: asyncio.StreamReader, chunks: list[int]) -> None:
         chunks.append(int(line))
 
 
-async def run(url: str, seconds: float) -> None:
+async def run(url: str, seconds: float) -> list[Figure]:
     """Measure alone, during a replay, during one that may be as fast as it likes, and behind a flood."""
     with spaces(url, 1000) as connection:
         async with working(url, registry):
@@ -81,15 +82,20 @@ async def run(url: str, seconds: float) -> None:
                 connection.execute("update spaces set capacity = capacity + 1")
             await measure(url, 1.0)
             alone = await measure(url, seconds)
-            show("alone", alone)
-            for name, rate in ((f"at {OWN_RATE:.0f}/s", OWN_RATE), ("as fast as it goes", 1e6)):
+            figures = _told("alone", alone)
+            for name, rate in (
+                (f"during a replay at {OWN_RATE:.0f}/s", OWN_RATE),
+                ("during one as fast as it goes", 1e6),
+            ):
                 async with replaying(url, rate) as chunks:
                     before, started = sum(chunks), time.perf_counter()
                     during = await measure(url, min(seconds, 8.0))
                     replayed = (sum(chunks) - before) / (time.perf_counter() - started)
-                show(f"during a replay {name}", during)
-                _compare(during, alone, replayed)
-            show("behind 100,000 at once", await _flooded(url, connection))
+                figures += [*_told(name, during), Figure(f"replayed {name}", replayed, "events/s")]
+                if rate == OWN_RATE:
+                    figures.append(at_most(f"commit to handler {name} / alone, p50", _p(50, during) / _p(50, alone), 2))
+            figures += _told("behind 100,000 at once", await _flooded(url, connection))
+    return figures
 
 
 async def _flooded(url: str, connection: psycopg.Connection) -> list[float]:
@@ -99,16 +105,18 @@ async def _flooded(url: str, connection: psycopg.Connection) -> list[float]:
     return await measuring
 
 
-def _compare(during: list[float], alone: list[float], rate: float) -> None:
-    ratios = [statistics.quantiles(during, n=100)[p] / statistics.quantiles(alone, n=100)[p] for p in (49, 98)]
-    print(f"    {rate:,.0f} events/s replayed; p50 {ratios[0]:.2f} and p99 {ratios[1]:.2f} times that alone")
+def _told(name: str, milliseconds: list[float]) -> list[Figure]:
+    return [Figure(f"commit to handler {name}, p{p}", _p(p, milliseconds), "ms") for p in (50, 99)]
 
 
-def main(seconds: float = 10.0) -> None:
-    """Print the distributions and their ratios."""
+def _p(percent: int, milliseconds: list[float]) -> float:
+    return statistics.quantiles(milliseconds, n=100)[percent - 1]
+
+
+def figures(*, quick: bool = False) -> list[Figure]:
+    """The distributions, and their ratio to that alone."""
     with server() as running:
-        print(f"commit to handler, {RATE} changes/s, during a replay of {EVENTS:,}")
-        asyncio.run(run(running.url, seconds))
+        return asyncio.run(run(running.url, 2.0 if quick else 10.0))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import LiteralString
 
 import psycopg
 
+from bench.figure import Figure, at_least, at_most
 from bench.stage import server
 from bench.working import working
 from worker.declare.registry import Registry, registry
@@ -93,14 +94,14 @@ def countdown(connection: psycopg.Connection, left: int) -> float:
     return took
 
 
-def measure_countdown(url: str, sessions: int) -> None:
-    """Print the countdown of so many active sessions: none of them ending, all of them ending."""
+def measure_countdown(url: str, sessions: int) -> list[Figure]:
+    """The countdown of so many active sessions: none of them ending, all of them ending."""
     with arcade(url, sessions) as connection:
         connection.execute(START)
         calm = median(lambda: countdown(connection, 60))
         end = median(lambda: countdown(connection, 1))
-    print(f"  countdown of {sessions:,} active sessions, none ending {calm:>8,.0f} ms   (figure: 2,000)")
-    print(f"  the same, all of them ending                {end:>8,.0f} ms   (figure: 2,000)")
+    name = f"countdown of {sessions:,} active sessions"
+    return [at_most(f"{name}, none ending", calm, 2000, "ms"), at_most(f"{name}, all ending", end, 2000, "ms")]
 
 
 def overview(connection: psycopg.Connection) -> float:
@@ -110,8 +111,8 @@ def overview(connection: psycopg.Connection) -> float:
     return time.perf_counter() - started
 
 
-def measure_overview(url: str, purchases: int) -> None:
-    """Print how long the mismatches of so many purchases take to find: 0.01 % of them."""
+def measure_overview(url: str, purchases: int) -> Figure:
+    """How long the mismatches of so many purchases take to find: 0.01 % of them."""
     with arcade(url, purchases) as connection:
         connection.execute("truncate hearken.events")
         connection.execute(AGREE)
@@ -122,7 +123,7 @@ def measure_overview(url: str, purchases: int) -> None:
         found = connection.execute(MISMATCHES).fetchall()
         assert len(found) == purchases // 10_000, len(found)
         took = median(lambda: overview(connection))
-    print(f"  {len(found)} mismatches among {purchases:,} purchases   {took:>8,.1f} ms   (figure: 200)")
+    return at_most(f"{len(found)} mismatches among {purchases:,} purchases", took, 200, "ms")
 
 
 async def drain(url: str, connection: psycopg.Connection) -> float:
@@ -134,25 +135,23 @@ async def drain(url: str, connection: psycopg.Connection) -> float:
     return time.perf_counter() - started
 
 
-def measure_drain(url: str, changes: int) -> None:
-    """Print how many changes of status a second reach purchases and session_events."""
+def measure_drain(url: str, changes: int) -> Figure:
+    """How many changes of status a second reach purchases and session_events."""
     with arcade(url, changes) as connection:
         connection.execute("truncate hearken.events, session_suspects")
         connection.execute(START)
         connection.execute("vacuum analyze")
         took = asyncio.run(drain(url, connection))
         assert connection.execute(DISAGREEING).fetchone() == (0,), "purchases disagree with their sessions"
-    print(f"  {changes:,} status changes drained           {changes / took:>8,.0f} /s   (figure: 8,000)")
+    return at_least(f"{changes:,} status changes of sessions drained", changes / took, 8000, "events/s")
 
 
-def main(changes: int = 100_000, purchases: int = 1_000_000) -> None:
-    """Print the figures."""
-    print("sessions and purchases")
+def figures(*, quick: bool = False) -> list[Figure]:
+    """Drain, countdown, overview."""
+    changes, purchases = (10_000, 100_000) if quick else (100_000, 1_000_000)
     with server() as running:
-        measure_drain(running.url, changes)
-        measure_countdown(running.url, changes)
-        measure_overview(running.url, purchases)
-
-
-if __name__ == "__main__":
-    main()
+        return [
+            measure_drain(running.url, changes),
+            *measure_countdown(running.url, changes),
+            measure_overview(running.url, purchases),
+        ]

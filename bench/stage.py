@@ -48,7 +48,7 @@ def spaces(url: str, rows: int) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def peak_megabytes() -> float:
-    """The peak resident memory of this process so far. (What getrusage says is inherited from the parent.)"""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
+def peak_megabytes(pid: int | str = "self") -> float:
+    """The peak resident memory of a process since its program began. (`ru_maxrss` is inherited from the parent.)"""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024

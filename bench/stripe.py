@@ -14,6 +14,7 @@ import urllib.request
 from collections import Counter
 
 import handlers.spaces
+from bench.figure import Figure, at_least
 from bench.stage import server
 from bench.working import working
 from handlers.stripe import StripeSettings
@@ -60,8 +61,8 @@ async def measure(url: str, stripe: dict[str, str]) -> list[int]:
     return calls_by_second(stripe["STRIPE_API_BASE"])
 
 
-def main() -> None:
-    """Print the calls per second of the full seconds in the middle."""
+def figures(*, quick: bool = False) -> list[Figure]:
+    """How much of the limit the full seconds in the middle used; no smaller when quick."""
     assert handlers.spaces
     process, stripe = stripe_process()
     try:
@@ -71,9 +72,4 @@ def main() -> None:
         process.terminate()
         process.wait()
     full = per_second[1:-1]
-    print(f"calls per second: {per_second}")
-    print(f"limit kept busy: {sum(full) / len(full) / RPS:.0%}   (figure: 90 % of {RPS}/s at 100 ms per call)")
-
-
-if __name__ == "__main__":
-    main()
+    return [at_least(f"Stripe's limit of {RPS}/s kept busy", sum(full) / len(full) / RPS * 100, 90, "%")]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import structlog
 from pydantic_settings import BaseSettings
 
 from worker.app import App, open_services
@@ -19,6 +21,7 @@ async def working(
     url: str, registry: Registry, more: Mapping[type[BaseSettings], BaseSettings] | None = None, **changed: object
 ) -> AsyncIterator[App]:
     """Migrate, start a worker with the registry's handlers and `changed` settings, and stop it afterwards."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     settings = Settings.model_validate({"DATABASE_URL": url, "PORT": 0, "HEARKEN_HOST": "127.0.0.1", **changed})
     async with open_services(registry, {Settings: settings, **(more or {})}) as services:
         connection = await services.database.connect()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import LiteralString
 
+from bench.figure import Figure, at_least, at_most
 from bench.stage import server, spaces
 from bench.working import working
 from worker import Change, Context
@@ -105,25 +106,20 @@ def _timed(run: Callable[[], object]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def main(rounds: int = 5, seconds: int = 4) -> None:
-    """Print medians and their ratios."""
+def figures(*, quick: bool = False) -> list[Figure]:
+    """Medians and their ratios."""
+    rounds, seconds = (1, 1) if quick else (5, 4)
     with server() as running:
-        print(f"commits/s of {CLIENTS} clients, median of {rounds} rounds of {seconds} s")
-        commits = {
-            k: statistics.median(v) for k, v in asyncio.run(measure_commits(running.url, rounds, seconds)).items()
-        }
-        for name, rate in commits.items():
-            print(f"  {name:<24} {rate:>8,.0f}")
-        doorbell = commits["with the doorbell"]
-        print(f"  doorbell / untriggered {doorbell / commits['untriggered']:>10.2f}   (figure: 0.65)")
-        print(f"  doorbell / left out  {doorbell / commits['notify left out']:>12.2f}   (figure: 0.80)")
-        print(f"  doorbell / always    {doorbell / commits['notify always']:>12.2f}   (figure: 2.5)")
-        print(f"UPDATE of 10,000 rows, median of {4 * rounds} turns")
-        times = {k: statistics.median(v) for k, v in measure_statement(running.url, 4 * rounds).items()}
-        for name, milliseconds in times.items():
-            print(f"  {name:<24} {milliseconds:>8.1f} ms")
-        print(f"  captured / untriggered {times['captured'] / times['untriggered']:>10.2f}   (figure: at most 3)")
-
-
-if __name__ == "__main__":
-    main()
+        turns = asyncio.run(measure_commits(running.url, rounds, seconds))
+        commits = {name: statistics.median(rates) for name, rates in turns.items()}
+        turns = measure_statement(running.url, 4 * rounds)
+        times = {name: statistics.median(milliseconds) for name, milliseconds in turns.items()}
+    doorbell = commits["with the doorbell"]
+    return [
+        *(Figure(f"{CLIENTS} writers, {name}", rate, "commits/s") for name, rate in commits.items()),
+        at_least(f"{CLIENTS} writers: with the doorbell / untriggered", doorbell / commits["untriggered"], 0.65),
+        at_least(f"{CLIENTS} writers: with the doorbell / notify left out", doorbell / commits["notify left out"], 0.8),
+        at_least(f"{CLIENTS} writers: with the doorbell / notify always", doorbell / commits["notify always"], 2.5),
+        *(Figure(f"UPDATE of 10,000 rows, {name}", milliseconds, "ms") for name, milliseconds in times.items()),
+        at_most("UPDATE of 10,000 rows: captured / untriggered", times["captured"] / times["untriggered"], 3),
+    ]
