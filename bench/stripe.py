@@ -13,12 +13,11 @@ import sys
 import urllib.request
 from collections import Counter
 
-import handlers.spaces
 from bench.figure import Figure, at_least
+from bench.reconcile import declared
 from bench.stage import server
 from bench.working import working
 from handlers.stripe import StripeSettings
-from worker.declare.registry import registry
 
 RPS = 100
 SPACES = 300
@@ -44,7 +43,7 @@ def calls_by_second(url: str) -> list[int]:
 async def measure(url: str, stripe: dict[str, str]) -> list[int]:
     """Insert the spaces, wait until all are in Stripe's catalogue, and return the calls per second."""
     settings = StripeSettings.model_validate({**stripe, "HEARKEN_STRIPE_RPS": RPS})
-    async with working(url, registry, {StripeSettings: settings}) as app:
+    async with working(url, declared(), {StripeSettings: settings}) as app:
         async with app.services.database.connection() as connection:
             await connection.execute(
                 "insert into public.spaces (name, capacity, price_per_hour, is_active)"
@@ -63,7 +62,6 @@ async def measure(url: str, stripe: dict[str, str]) -> list[int]:
 
 def figures(*, quick: bool = False) -> list[Figure]:
     """How much of the limit the full seconds in the middle used; no smaller when quick."""
-    assert handlers.spaces
     process, stripe = stripe_process()
     try:
         with server() as running:

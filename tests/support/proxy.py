@@ -112,10 +112,11 @@ class TcpProxy:
         try:
             await flowing.wait()
             await self._join(reader, writer, flowing)
-        except* (ConnectionError, asyncio.CancelledError):
+        except* (OSError, asyncio.CancelledError):
             pass  # cut, or either side reset, or the server is not there: the other side is reset in turn
         finally:
-            await _reset(writer)
+            with suppress(asyncio.CancelledError):  # cut again
+                await _reset(writer)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)

@@ -1,0 +1,70 @@
+"""One round: faults under load, one after the other; then calm, and the invariants."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.chaos.faults import DOERS, World
+from bench.chaos.fleet import MODULES, fleet
+from bench.chaos.handlers import TABLES
+from bench.chaos.invariants import violations
+from bench.chaos.load import load, put_parcel
+from bench.chaos.schedule import Epoch, Fault
+from bench.chaos.sink import Sink, sink
+from tests.support.postgres import server_in
+from tests.support.proxy import proxy_to
+from tests.support.things import connect, watch_things
+from tests.support.writing import make_truth
+
+# Nothing may take longer to be delivered, whatever went wrong.
+RECOVERED_WITHIN = 60.0
+
+
+@dataclass
+class Outcome:
+    """What came of a run so far: recovery times by fault, in seconds, and what did not hold."""
+
+    recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    violations: list[str] = field(default_factory=list)
+    kills: int = 0
+    working_kills: int = 0
+
+
+@asynccontextmanager
+async def world(directory: Path) -> AsyncIterator[tuple[World, Sink]]:
+    """A server, a sink, and a fleet between whom the proxy stands."""
+    with server_in(directory / "postgres", {"max_connections": "80", "max_wal_size": "256MB"}) as server:
+        await make_truth(server.url)
+        async with await connect(server.url) as connection:
+            await connection.execute(TABLES)
+        await watch_things(server.url, MODULES)
+        async with sink() as orders, proxy_to(server.url) as proxy:
+            async with fleet(proxy.through(server.url), orders) as workers:
+                yield World(server, proxy, workers), orders
+
+
+async def run_epoch(stage: World, orders: Sink, epoch: Epoch, outcome: Outcome) -> None:
+    """Do its faults under load, and compare afterwards."""
+    before = len(stage.fleet.unasked)
+    async with load(stage.server.url, epoch.seed):
+        for fault in epoch.faults:
+            await asyncio.sleep(fault.pause)
+            outcome.recoveries[fault.kind].append(await _hit(stage, orders, fault))
+    found = await violations(stage.server.url, orders, stage.fleet.unasked[before:])
+    outcome.violations += [f"epoch {epoch.number}: {what}" for what in found]
+    outcome.kills, outcome.working_kills = stage.fleet.kills, stage.fleet.working_kills
+
+
+async def _hit(stage: World, orders: Sink, fault: Fault) -> float:
+    """Do the fault; returns the seconds from its end to the delivery of what was committed right then."""
+    await DOERS[fault.kind](stage, fault)
+    ended = time.monotonic()
+    async with asyncio.timeout(RECOVERED_WITHIN):
+        await orders.wait_for(await put_parcel(stage.server.url))
+    return time.monotonic() - ended

@@ -1,0 +1,127 @@
+"""How each fault is done, and undone: what `schedule` names, on the world of one run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+
+from bench.chaos.fleet import Fleet
+from bench.chaos.schedule import KINDS, Fault
+from tests.support.proxy import TcpProxy
+from tests.support.things import connect
+from worker.dev.embedded import EmbeddedPostgres
+
+TERMINATE: LiteralString = """
+select count(pg_terminate_backend(pid)) from pg_stat_activity
+where application_name like 'hearken%%' and pid %% 2 = %s
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """What faults are done to. Workers connect by way of the proxy, the load does not."""
+
+    server: EmbeddedPostgres
+    proxy: TcpProxy
+    fleet: Fleet
+
+
+async def kill_a_worker(world: World, fault: Fault) -> None:
+    if worker := world.fleet.worker(fault.victim):
+        await world.fleet.kill(worker)
+
+
+async def stop_a_worker(world: World, fault: Fault) -> None:
+    if worker := world.fleet.worker(fault.victim):
+        code = await world.fleet.stop(worker)
+        assert code == 0, f"a worker that was stopped ended with {code}"
+
+
+async def freeze_a_worker(world: World, fault: Fault) -> None:
+    if worker := world.fleet.worker(fault.victim):
+        worker.send(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(fault.hold)
+        finally:
+            worker.send(signal.SIGCONT)
+
+
+async def terminate_backends(world: World, fault: Fault) -> None:
+    async with await connect(world.server.url) as connection:
+        await connection.execute(TERMINATE, (fault.victim % 2,))
+
+
+async def restart_the_server(world: World, fault: Fault) -> None:
+    await asyncio.to_thread(world.server.stop)
+    await asyncio.sleep(fault.hold)
+    await asyncio.to_thread(world.server.start)
+
+
+async def crash_the_server(world: World, fault: Fault) -> None:
+    await asyncio.to_thread(world.server.kill)
+    await asyncio.sleep(fault.hold)
+    await asyncio.to_thread(world.server.start)
+
+
+async def cut_connections(world: World, fault: Fault) -> None:
+    await world.proxy.cut()
+
+
+async def black_hole_connections(world: World, fault: Fault) -> None:
+    world.proxy.freeze()
+    try:
+        await asyncio.sleep(fault.hold)
+    finally:
+        world.proxy.thaw()
+
+
+async def strand_connections(world: World, fault: Fault) -> None:
+    world.proxy.strand()
+    await asyncio.sleep(fault.hold)
+    await world.proxy.cut()
+
+
+async def use_up_connections(world: World, fault: Fault) -> None:
+    await world.proxy.cut()
+    async with AsyncExitStack() as taken:
+        try:
+            while True:
+                await taken.enter_async_context(await connect(world.server.url))
+        except psycopg.OperationalError:  # none is left
+            await asyncio.sleep(fault.hold)
+
+
+async def change_settings_of_the_role(world: World, fault: Fault) -> None:
+    """As an administrator might, for new sessions: all must connect anew under it."""
+    settings = ("default_transaction_isolation = 'serializable'", "search_path = ''", "statement_timeout = '50ms'")
+    setting = settings[fault.victim % len(settings)]
+    async with await connect(world.server.url) as connection:
+        await connection.execute(f"alter role current_user set {setting}".encode())
+        await world.proxy.cut()
+        await asyncio.sleep(fault.hold)
+        await connection.execute(b"alter role current_user reset all")
+
+
+DOERS: dict[str, Callable[[World, Fault], Awaitable[None]]] = {
+    doer.__name__.replace("black_hole", "black-hole").replace("_", " "): doer
+    for doer in (
+        kill_a_worker,
+        stop_a_worker,
+        freeze_a_worker,
+        terminate_backends,
+        restart_the_server,
+        crash_the_server,
+        cut_connections,
+        black_hole_connections,
+        strand_connections,
+        use_up_connections,
+        change_settings_of_the_role,
+    )
+}
+assert DOERS.keys() == KINDS.keys()
