@@ -108,7 +108,7 @@ def reading() -> Iterator[tuple[str, Case]]:
     yield "a quiet topic's window judged", Case(stretch.COUNT, read(quiet, **{**judged, "last_id": 0}), 400)
     yield "what remains of a window", Case(stretch.REMAINING, read(busy, **judged), 1000)
     for handler in ("busy", "quiet", "other"):
-        look = {"topic": f"public.{handler}", "handler": handler, "shard": 0, "worker": 1}
+        look = {"topic": f"public.{handler}", "handler": handler, "shard": 0, "worker": 1, "flying": [5, 6]}
         yield f"a look of {handler}", Case(reader.PEEK, look, 80)
 
 
@@ -138,9 +138,10 @@ def settling() -> Iterator[tuple[str, Case]]:
         yield f"promote for {handler}", Case(parked.PROMOTE, {**who, **keys}, 1500)
         yield f"supersede for {handler}", Case(parked.SUPERSEDE, {**who, **keys, "event_id": new}, 2500)
     flying = {"handler": "busy", "worker": 1, "silent_after": suspicion.SILENT_AFTER, "most_starts": 3, "reason": "r"}
+    flying |= {"flying": [5, 6], "shards": 1, "shard": 0}
     ours = {"key": [f"of {i}" for i in range(50)], "event_id": list(range(200_000, 200_050))}
     yield "flights that are ours", Case(running.OURS, {**flying, **ours}, 500)
-    yield "flights of workers that are gone", Case(takeover.TAKE_OVER, flying, 2500, "work")
+    yield "flights of workers that are gone", Case(takeover.TAKE_OVER, flying, 4000, "work")
     move = {"handler": "busy", "shard": 0, "seq": 0, "done": "1:1:", "target": None, "last_id": 0, "max_id": 0}
     move |= dict.fromkeys(("done_id", "floor_id", "target_id", "newest", "judged_id", "deleted", "archived"), 0)
     move |= {"target_tx": "0", "since_tx": "0"}

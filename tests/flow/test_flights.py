@@ -229,3 +229,23 @@ async def _play(scene: Scene, url: str, first: int, steps: list[tuple[int, str]]
         assert begun == names
         ended = [name for k, name in scene.ended if k == which]
         assert ended == [name for k, name in expected if k == which]
+
+
+async def test_what_this_worker_is_said_to_run_and_does_not_is_due(empty_database_url: str) -> None:
+    """The commit of a batch took place, and its worker was told that it had not: the delivery was ended."""
+    scene = Scene()
+    scene.open(1)
+    async with served(empty_database_url, scene.registry) as worker:
+        await worker.until_ready()
+        await put(empty_database_url, 1, "a")
+        await scene.until(scene.ended, ("1", "a"))
+        await execute(
+            empty_database_url,
+            "insert into hearken.parked (handler, event_id, topic, key, state, attempt, worker)"
+            " select 'follow', id, topic, key, 'running', 0, %s from hearken.events",
+            worker.app.doorbell.listener.worker,
+        )
+        await put(empty_database_url, 1, "b")
+        await scene.until(scene.ended, ("1", "b"))
+        await parked(empty_database_url)
+    assert scene.ended == [("1", "a"), ("1", "a"), ("1", "b")]

@@ -68,7 +68,7 @@ class Consumer:
         self._shutdown = Shutdown()
         self._recollection = Recollection(handler.name)
         self._flights = Flights(handler, services, doorbell.listener.worker, self._bell.set)
-        self._take_over = TakeOver(handler, services, self._flights.worker)
+        self._take_over = TakeOver(handler, shard, services, self._flights)
         self._landing = Landing(handler, shard, services, self._flights, self.circuit, self.progress, self._shutdown)
         self._runner = BatchRunner(
             handler,
@@ -204,7 +204,7 @@ class Consumer:
         self._bell.clear()
         async with self._doorbell.asleep([self.handler.topic], self._bell) as sleep:
             async with self._services.database.batches.connection() as connection:
-                due = await reader.peek(connection, self.handler, self.shard, self._flights.worker)
+                due = await reader.peek(connection, self.handler, self.shard, self._flights.worker, self._flights.ids)
             if self._flights.landed:
                 due = 0.0
             patience = min(sleep.patience, math.inf if due is None else due)

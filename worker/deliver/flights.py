@@ -79,6 +79,11 @@ class Flights:
         """How many more may be started."""
         return self._handler.concurrency - len(self.running)
 
+    @property
+    def ids(self) -> list[int]:
+        """The events that are under way here, or have landed."""
+        return [*self.running, *(flight.change.id for flight in self.landed)]
+
     def new(self, change: Change, claim: Connection | None) -> Flight:
         """The delivery of this event in the batch on that connection; None: its row says that it is running here."""
         flight = Flight(change, Ownership(self._handler.name, change.id, self.worker, claim))

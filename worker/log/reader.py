@@ -96,7 +96,8 @@ select c.target is not null
         where p.handler = c.handler and p.state = 'due'
           and hearken.shard_of(p.slot, c.shards) = c.shard) as due_in,
        exists (select from hearken.parked p where p.handler = c.handler and p.state = 'running'
-               and p.worker <> %(worker)s) as elsewhere
+               and (p.worker <> %(worker)s or not p.event_id = any(%(flying)s::bigint[]))
+               and hearken.shard_of(p.slot, c.shards) = c.shard) as elsewhere
 from hearken.cursors c where c.handler = %(handler)s and c.shard = %(shard)s order by c.seq desc limit 1
 """
 
@@ -177,13 +178,16 @@ async def _read(
         return await cursor.fetchall()
 
 
-async def peek(connection: AsyncConnection[Any], handler: Handler, shard: int, worker: int) -> float | None:
+async def peek(
+    connection: AsyncConnection[Any], handler: Handler, shard: int, worker: int, flying: Sequence[int]
+) -> float | None:
     """Seconds until there is something to do as far as one can see now: 0 for now, None for nothing in sight.
 
     What other workers are running is looked at again after a while, because they may be gone by then.
     """
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(PEEK, {"topic": handler.topic, "handler": handler.name, "shard": shard, "worker": worker})
+        asked = {"topic": handler.topic, "handler": handler.name, "shard": shard, "worker": worker, "flying": flying}
+        await cursor.execute(PEEK, asked)
         row = await cursor.fetchone()
     if row is None or row[0]:
         return 0.0
