@@ -236,7 +236,7 @@ async def run(registry: Registry, settings: dict[type[BaseSettings], Any]) -> No
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(say_unhandled)
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, _stop_in_time, app)
+            signal.signal(name, lambda *_: _stop_in_time(app, loop))
         await app.run()
 
 
@@ -246,9 +246,9 @@ def _spare_collections() -> None:
     gc.set_threshold(GARBAGE)
 
 
-def _stop_in_time(app: App) -> None:
-    """Start shutting down; when the time is up, exit from a thread, because the event loop itself may hang."""
-    app.stop()
+def _stop_in_time(app: App, loop: asyncio.AbstractEventLoop) -> None:
+    """Start shutting down; when the time is up, exit from a thread. A handler that blocks the loop blocks neither."""
+    loop.call_soon_threadsafe(app.stop)
     last = threading.Timer(app.settings.shutdown_timeout + SETTLE_GRACE + LAST_GRACE, _leave)
     last.daemon = True
     last.start()

@@ -96,6 +96,19 @@ async def test_a_handler_that_ignores_its_cancellation(database_url: str) -> Non
     assert (put_aside["state"], put_aside["attempt"]) == ("due", 0)
 
 
+async def test_a_handler_that_blocks_the_event_loop(database_url: str) -> None:
+    """The process ends in time all the same, and the event goes to the next worker."""
+    modules = observed("blocking")
+    await watch_things(database_url, modules)
+    await write_things(database_url, keys=1, versions=range(1))
+    async with (
+        Witness() as witness,
+        start_worker(database_url, modules, witness, HEARKEN_SHUTDOWN_TIMEOUT="0.3") as worker,
+    ):
+        await witness.until_heard(1)
+        await terminate(worker, within=6)
+
+
 async def test_a_transactional_batch_is_committed_whole(database_url: str) -> None:
     """It is given its time, and commits with its cursor."""
     modules = observed("slow_mirror")
