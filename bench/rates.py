@@ -49,10 +49,11 @@ class Clock:
         return self.calls / (self._ended - self._began)
 
 
-def _work(clock: Clock, seconds: float) -> Callable[[], Awaitable[None]]:
+def _work(clock: Clock, seconds: float | None) -> Callable[[], Awaitable[None]]:
     async def work() -> None:
         clock.begin()
-        await asyncio.sleep(seconds)
+        if seconds is not None:
+            await asyncio.sleep(seconds)
         clock.end()
 
     return work
@@ -72,8 +73,8 @@ async def plain(calls: int, seconds: float, concurrency: int) -> float:
     return clock.rate
 
 
-async def delivered(url: str, calls: int, seconds: float, concurrency: int) -> float:
-    """The rate of a worker that finds so many events behind."""
+async def delivered(url: str, calls: int, seconds: float | None, concurrency: int) -> float:
+    """The rate of a worker that finds so many events behind; without `seconds` its handler does nothing."""
     clock = Clock(calls)
     work = _work(clock, seconds)
     registry = Registry()
