@@ -10,16 +10,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.chaos.faults import DOERS, World
-from bench.chaos.fleet import MODULES, fleet
+from bench.chaos.faults import DOERS, World, migrate
+from bench.chaos.fleet import fleet
 from bench.chaos.handlers import TABLES
 from bench.chaos.invariants import violations
 from bench.chaos.load import load, put_parcel
 from bench.chaos.schedule import Epoch, Fault
 from bench.chaos.sink import Sink, sink
+from bench.chaos.systems import local_stripe
 from tests.support.postgres import server_in
 from tests.support.proxy import proxy_to
-from tests.support.things import connect, watch_things
+from tests.support.things import TABLES as THINGS
+from tests.support.things import connect
 from tests.support.writing import make_truth
 
 # Nothing may take longer to be delivered, whatever went wrong.
@@ -43,10 +45,13 @@ async def world(directory: Path) -> AsyncIterator[tuple[World, Sink]]:
         await make_truth(server.url)
         async with await connect(server.url) as connection:
             await connection.execute(TABLES)
-        await watch_things(server.url, MODULES)
+            await connection.execute(THINGS)
         async with sink() as orders, proxy_to(server.url) as proxy:
-            async with fleet(proxy.through(server.url), orders) as workers:
-                yield World(server, proxy, workers), orders
+            with local_stripe() as stripe:
+                environment = {**stripe, "CHAOS_SINK_PORT": str(orders.port), "HEARKEN_LISTEN_CHECK": "2"}
+                await migrate(server.url, environment)
+                async with fleet(proxy.through(server.url), orders, environment) as workers:
+                    yield World(server, proxy, workers), orders
 
 
 async def run_epoch(stage: World, orders: Sink, epoch: Epoch, outcome: Outcome) -> None:
@@ -56,7 +61,8 @@ async def run_epoch(stage: World, orders: Sink, epoch: Epoch, outcome: Outcome) 
         for fault in epoch.faults:
             await asyncio.sleep(fault.pause)
             outcome.recoveries[fault.kind].append(await _hit(stage, orders, fault))
-    found = await violations(stage.server.url, orders, stage.fleet.unasked[before:])
+    environment = stage.fleet.environment
+    found = await violations(stage.server.url, orders, environment, stage.fleet.unasked[before:])
     outcome.violations += [f"epoch {epoch.number}: {what}" for what in found]
     outcome.kills, outcome.working_kills = stage.fleet.kills, stage.fleet.working_kills
 

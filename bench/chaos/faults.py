@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
 
-from bench.chaos.fleet import Fleet
+from bench.chaos.fleet import MODULES, Fleet
 from bench.chaos.schedule import KINDS, Fault
+from bench.chaos.systems import command
 from tests.support.proxy import TcpProxy
 from tests.support.things import connect
 from worker.dev.embedded import EmbeddedPostgres
@@ -108,6 +109,22 @@ async def change_settings_of_the_role(world: World, fault: Fault) -> None:
         await connection.execute(b"alter role current_user reset all")
 
 
+async def migrate(url: str, environment: Mapping[str, str]) -> None:
+    """What a release does before its workers start."""
+    code, _, err = await command(url, MODULES, environment, "migrate")
+    assert code == 0, err
+
+
+async def release_another_version(world: World, fault: Fault) -> None:
+    """Workers of the one before go on for a while, and are then replaced one by one: both are at work meanwhile."""
+    version = "2" if world.fleet.environment.get("CHAOS_VERSION") != "2" else "1"
+    await migrate(world.server.url, {**world.fleet.environment, "CHAOS_VERSION": version})
+    world.fleet.environment["CHAOS_VERSION"] = version
+    await asyncio.sleep(fault.hold)
+    for worker in world.fleet.workers():
+        await world.fleet.stop(worker)
+
+
 DOERS: dict[str, Callable[[World, Fault], Awaitable[None]]] = {
     doer.__name__.replace("black_hole", "black-hole").replace("_", " "): doer
     for doer in (
@@ -122,6 +139,7 @@ DOERS: dict[str, Callable[[World, Fault], Awaitable[None]]] = {
         strand_connections,
         use_up_connections,
         change_settings_of_the_role,
+        release_another_version,
     )
 }
 assert DOERS.keys() == KINDS.keys()

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from bench.chaos import systems
 from bench.chaos.sink import Sink
 from tests.support.workers import Worker, start_worker
 
-MODULES = ["bench.chaos.handlers"]
+MODULES = ("bench.chaos.handlers", *systems.MODULES)
 PLACES = 3
 FOR_EVER = 1e6
 
 
 class Fleet:
-    """Who works now. `unasked` are exit codes of workers that ended by themselves, which none should."""
+    """Who works now. `environment` is what the next ones are started with; `unasked` are exit codes of those that ended
+    by themselves, which none should."""
 
-    def __init__(self, url: str, sink: Sink) -> None:
+    def __init__(self, url: str, sink: Sink, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
         self.unasked: list[int] = []
         self.kills = 0
         self.working_kills = 0
@@ -29,8 +32,12 @@ class Fleet:
 
     def worker(self, victim: int) -> Worker | None:
         """The one that a fault hits."""
-        there = [self._workers[place] for place in sorted(self._workers)]
+        there = self.workers()
         return there[victim % len(there)] if there else None
+
+    def workers(self) -> list[Worker]:
+        """All of now."""
+        return [self._workers[place] for place in sorted(self._workers)]
 
     async def kill(self, worker: Worker) -> None:
         """SIGKILL, noting whether it was at work."""
@@ -44,9 +51,8 @@ class Fleet:
 
     async def keep(self, place: int) -> None:
         """Fill a place again and again."""
-        port = str(self._sink.port)
         while True:
-            async with start_worker(self._url, MODULES, CHAOS_SINK_PORT=port, HEARKEN_LISTEN_CHECK="2") as worker:
+            async with start_worker(self._url, MODULES, None, **self.environment) as worker:
                 self._workers[place] = worker
                 try:
                     code = await worker.ended(seconds=FOR_EVER)
@@ -68,9 +74,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(url: str, sink: Sink) -> AsyncIterator[Fleet]:
+async def fleet(url: str, sink: Sink, environment: Mapping[str, str]) -> AsyncIterator[Fleet]:
     """All places filled while the context lasts; nothing of it is left afterwards."""
-    workers = Fleet(url, sink)
+    workers = Fleet(url, sink, environment)
     keeping = [asyncio.create_task(workers.keep(place)) for place in range(PLACES)]
     try:
         yield workers

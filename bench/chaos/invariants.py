@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, LiteralString
 
 from bench.chaos.sink import Sink
+from bench.chaos.systems import DISAGREEING, drift
 from tests.support.things import connect
 from tests.support.waiting import eventually
 from tests.support.writing import Events, truth
@@ -19,33 +20,33 @@ PARKED: LiteralString = "select handler, event_id, state, attempt, coalesce(reas
 CALM_SECONDS = 90
 
 
-async def violations(url: str, sink: Sink, unasked: Iterable[int]) -> list[str]:
+async def violations(url: str, sink: Sink, environment: dict[str, str], unasked: Iterable[int]) -> list[str]:
     """Wait until everything is delivered, for a while, and compare."""
     found = [f"a worker ended by itself with {code}" for code in unasked]
     try:
-        await eventually(
-            lambda: _left(url, sink), "end of the backlog", CALM_SECONDS, fits=lambda left: left == (0, 0, 0)
-        )
+        await eventually(lambda: _left(url, sink), "end of the backlog", CALM_SECONDS, fits=lambda left: not any(left))
     except AssertionError as late:
-        found.append(f"(ledger, sink, parked): {late}")
+        found.append(f"(ledger, sink, parked, sessions): {late}")
     wanted = await _wanted(url)
     async with await connect(url) as connection:
         ledger = await (await connection.execute(LEDGER)).fetchall()
         (total,) = await (await connection.execute("select events from ledger_total")).fetchone() or (None,)
         parked = await (await connection.execute(PARKED)).fetchall()
+    found += await drift(url, environment)
     found += [f"parked: {row}" for row in parked[:5]]
     if total != len(ledger):
         found.append(f"the ledger has {len(ledger)} rows, its total says {total}")
-    found += _compare("ledger", _by_key(ledger), wanted)
-    return found + _compare("sink", _first_orders(await sink.orders()), wanted)
+    found += compare("ledger", _by_key(ledger), wanted)
+    return found + compare("sink", first_orders(await sink.orders()), wanted)
 
 
-async def _left(url: str, sink: Sink) -> tuple[int, int, int]:
+async def _left(url: str, sink: Sink) -> tuple[int, int, int, int]:
     async with await connect(url) as connection:
         (ledger,) = await (await connection.execute(LEFT)).fetchone() or (0,)
         (parked,) = await (await connection.execute("select count(*) from hearken.parked")).fetchone() or (0,)
+        (disagreeing,) = await (await connection.execute(DISAGREEING)).fetchone() or (0,)
         (events,) = await (await connection.execute("select count(*) from ledger")).fetchone() or (0,)
-    return ledger, events - await sink.events(), parked
+    return ledger, events - await sink.events(), parked, disagreeing
 
 
 async def _wanted(url: str) -> dict[tuple[str, str], list[tuple[str, int]]]:
@@ -65,7 +66,7 @@ def _by_key(rows: Iterable[tuple[Any, ...]]) -> Mapping[tuple[str, str], list[tu
     return found
 
 
-def _first_orders(orders: Iterable[Mapping[str, Any]]) -> Mapping[tuple[str, str], list[tuple[str, int]]]:
+def first_orders(orders: Iterable[Mapping[str, Any]]) -> Mapping[tuple[str, str], list[tuple[str, int]]]:
     """The first order of each event, in the order in which they came."""
     seen: set[int] = set()
     firsts = []
@@ -76,7 +77,7 @@ def _first_orders(orders: Iterable[Mapping[str, Any]]) -> Mapping[tuple[str, str
     return _by_key(firsts)
 
 
-def _compare(
+def compare(
     where: str,
     got: Mapping[tuple[str, str], list[tuple[str, int]]],
     wanted: Mapping[tuple[str, str], list[tuple[str, int]]],

@@ -1,15 +1,16 @@
-"""Load: the wild writers of the tests on `things`, and parcels that are copied in; both go on when the server goes."""
+"""Load: the wild writers of the tests on `things`, parcels by COPY, spaces and sessions; they outlive a crash."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
 import psycopg
 
+from bench.chaos.systems import write_systems
 from tests.support.things import connect
 from tests.support.waiting import some_moment
 from tests.support.writing import Writer
@@ -49,10 +50,15 @@ async def _copy(url: str, chance: random.Random) -> None:
             await some_moment(chance, 0.3)
 
 
-async def _keep_on(url: str, chance: random.Random, *, copies: bool) -> None:
+async def _systems(url: str, chance: random.Random) -> None:
+    async with await connect(url) as connection:
+        await write_systems(connection, chance)
+
+
+async def _keep_on(url: str, chance: random.Random, write: Callable[[str, random.Random], Awaitable[None]]) -> None:
     while True:
         try:
-            await (_copy if copies else _write)(url, chance)
+            await write(url, chance)
         except psycopg.OperationalError:  # the server is away, or this session was ended
             await some_moment(chance, 0.2)
 
@@ -61,8 +67,8 @@ async def _keep_on(url: str, chance: random.Random, *, copies: bool) -> None:
 async def load(url: str, seed: str) -> AsyncIterator[None]:
     """Writers at work while the context lasts."""
     tasks = [
-        asyncio.create_task(_keep_on(url, random.Random(f"{seed}/{number}"), copies=number == 0))
-        for number in range(WRITERS + 1)
+        asyncio.create_task(_keep_on(url, random.Random(f"{seed}/{number}"), write))
+        for number, write in enumerate((_copy, _systems, *[_write] * WRITERS))
     ]
     try:
         yield
