@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import LiteralString
 
 from bench.chaos.faults import DOERS, World, migrate
 from bench.chaos.fleet import fleet
@@ -20,10 +23,26 @@ from bench.chaos.sink import Sink, sink
 from bench.chaos.systems import local_stripe
 from tests.support.postgres import server_in
 from tests.support.proxy import proxy_to
+from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.things import TABLES as THINGS
 from tests.support.things import connect
 from tests.support.writing import make_truth
 
+# A cursor is deleted and inserted for each batch: without vacuum it would fill the small disk by itself.
+SERVER = {"max_connections": "80", "max_wal_size": "256MB", "autovacuum_naptime": "5s"}
+MOVE: LiteralString = """
+do $$
+declare
+    relation record;
+begin
+    for relation in
+        select oid::regclass as name, case relkind when 'i' then 'index' else 'table' end as kind from pg_class
+        where relnamespace = 'hearken'::regnamespace and relkind in ('r', 'i') and relname ~ '^(cursors|parked)'
+    loop
+        execute format('alter %s %s set tablespace small', relation.kind, relation.name);
+    end loop;
+end $$
+"""
 # Nothing may take longer to be delivered, whatever went wrong.
 RECOVERED_WITHIN = 60.0
 
@@ -41,7 +60,7 @@ class Outcome:
 @asynccontextmanager
 async def world(directory: Path) -> AsyncIterator[tuple[World, Sink]]:
     """A server, a sink, and a fleet between whom the proxy stands."""
-    with server_in(directory / "postgres", {"max_connections": "80", "max_wal_size": "256MB"}) as server:
+    with _disk(directory / "disk") as disk, server_in(directory / "postgres", SERVER) as server:
         await make_truth(server.url)
         async with await connect(server.url) as connection:
             await connection.execute(TABLES)
@@ -50,8 +69,26 @@ async def world(directory: Path) -> AsyncIterator[tuple[World, Sink]]:
             with local_stripe() as stripe:
                 environment = {**stripe, "CHAOS_SINK_PORT": str(orders.port), "HEARKEN_LISTEN_CHECK": "2"}
                 await migrate(server.url, environment)
+                if disk is not None:
+                    await _move(server.url, disk)
                 async with fleet(proxy.through(server.url), orders, environment) as workers:
-                    yield World(server, proxy, workers), orders
+                    yield World(server, proxy, workers, disk), orders
+
+
+@contextmanager
+def _disk(place: Path) -> Iterator[SmallDisk | None]:
+    """A small one, where it can be mounted."""
+    if os.geteuid() == 0 and shutil.which("mount"):
+        with small_disk(place) as disk:
+            yield disk
+    else:
+        yield None
+
+
+async def _move(url: str, disk: SmallDisk) -> None:
+    async with await connect(url) as connection:
+        await connection.execute(f"create tablespace small location '{disk.tablespace}'".encode())
+        await connection.execute(MOVE)
 
 
 async def run_epoch(stage: World, orders: Sink, epoch: Epoch, outcome: Outcome) -> None:

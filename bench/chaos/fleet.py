@@ -18,7 +18,7 @@ FOR_EVER = 1e6
 
 class Fleet:
     """Who works now. `environment` is what the next ones are started with; `unasked` are exit codes of those that ended
-    by themselves, which none should."""
+    by themselves, which none should, or badly."""
 
     def __init__(self, url: str, sink: Sink, environment: Mapping[str, str]) -> None:
         self.environment = dict(environment)
@@ -45,9 +45,12 @@ class Fleet:
         self.working_kills += await self._sink.is_busy(worker.pid)
         await self._end(worker, signal.SIGKILL, 10)
 
-    async def stop(self, worker: Worker) -> int:
-        """SIGTERM; returns its exit code."""
-        return await self._end(worker, signal.SIGTERM, 30)
+    async def stop(self, worker: Worker) -> None:
+        """SIGTERM, which a worker ends with 0 once it has begun."""
+        begun = any(line.get("event") == "working" for line in worker.lines)
+        code = await self._end(worker, signal.SIGTERM, 30)
+        if code and begun:
+            self.unasked.append(code)
 
     async def keep(self, place: int) -> None:
         """Fill a place again and again."""

@@ -22,7 +22,7 @@ CALM_SECONDS = 90
 
 async def violations(url: str, sink: Sink, environment: dict[str, str], unasked: Iterable[int]) -> list[str]:
     """Wait until everything is delivered, for a while, and compare."""
-    found = [f"a worker ended by itself with {code}" for code in unasked]
+    found = [f"a worker ended by itself, or badly, with {code}" for code in unasked]
     try:
         await eventually(lambda: _left(url, sink), "end of the backlog", CALM_SECONDS, fits=lambda left: not any(left))
     except AssertionError as late:

@@ -20,6 +20,7 @@ KINDS = {
     "use up connections": 1,
     "change settings of the role": 1,
     "release another version": 2,
+    "fill the disk": 2,
 }
 EPOCH_SECONDS = 10.0
 # Seconds between one fault's end and the next one's begin.
