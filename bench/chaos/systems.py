@@ -47,11 +47,11 @@ select (select count(*) from session_disagreements) + (select count(*) from sess
 def local_stripe() -> Iterator[dict[str, str]]:
     """The settings that lead to it."""
     process, stripe = stripe_process()
-    try:
-        yield {**stripe, "HEARKEN_STRIPE_RPS": RPS}
-    finally:
-        process.terminate()
-        process.wait()
+    with process:
+        try:
+            yield {**stripe, "HEARKEN_STRIPE_RPS": RPS}
+        finally:
+            process.terminate()
 
 
 async def write_systems(connection: AsyncConnection, chance: random.Random) -> None:
