@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.served import execute, served
 from tests.support.waiting import eventually
-from worker import Change, Context, Retry, Skip, Snooze
+from worker import Change, Context, Retry, Skip, Snooze, Unavailable
 from worker.declare.registry import Registry
 
 ROWS = "select event_id, key, state, attempt, reason from hearken.parked order by event_id"
@@ -249,3 +249,19 @@ async def test_what_this_worker_is_said_to_run_and_does_not_is_due(empty_databas
         await scene.until(scene.ended, ("1", "b"))
         await parked(empty_database_url)
     assert scene.ended == [("1", "a"), ("1", "a"), ("1", "b")]
+
+
+async def test_flights_land_while_the_circuit_is_open(empty_database_url: str) -> None:
+    """A destination that is down for new deliveries holds up no end of those that run."""
+    scene = Scene()
+    scene.raising["1", "a"] = Unavailable("down as well")
+    scene.raising["2", "a"] = Unavailable("down", alarm=True)
+    scene.open(2)
+    async with served(empty_database_url, scene.registry) as worker:
+        await put(empty_database_url, 1, "a")
+        await parked(empty_database_url, ("1", "running", 0))
+        await put(empty_database_url, 2, "a")
+        await parked(empty_database_url, ("1", "running", 0), ("2", "due", 0))
+        scene.open(1)
+        await parked(empty_database_url, ("1", "due", 0), ("2", "due", 0))
+        assert worker.app.consumers[0].circuit.open

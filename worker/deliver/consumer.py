@@ -116,6 +116,7 @@ class Consumer:
 
     async def _cycle(self) -> None:
         """One turn, and then what it asks for: another, or a pause, or sleep."""
+        await self._land()
         if pause := self.circuit.wait():
             return await self._pause(pause)
         turn = await self.turn()
@@ -133,8 +134,7 @@ class Consumer:
 
     async def turn(self) -> Turn:
         """Do one batch, if there is one and nobody else has the cursor. Raises any error, with all rolled back."""
-        if (report := await self._landing.settle()) is not None:
-            report_batch(report, self.handler, self._metrics)
+        await self._land()
         if not self._flights.free:
             return Turn.FULL
         if self._parked:
@@ -156,6 +156,11 @@ class Consumer:
         if done.more:
             return Turn.WORKED
         return Turn.CAUGHT_UP if done.events else Turn.IDLE
+
+    async def _land(self) -> None:
+        """Settle what has landed. Raises any error, with all rolled back."""
+        if (report := await self._landing.settle()) is not None:
+            report_batch(report, self.handler, self._metrics)
 
     async def _batch(self) -> Done | Turn:
         """The batch, committed; or why there is none to do here."""
