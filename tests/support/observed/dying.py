@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from worker.deliver import parked
+from worker.deliver.landing import Landing
 from worker.log import cursors, reader
 from worker.postgres.database import Connection, Database
 from worker.sources import timetable
@@ -23,6 +25,11 @@ POINTS = (
     "before the cursor moves",
     "after the move, before the commit",
     "after the commit",
+)
+FLIGHT_POINTS = (
+    "after parking as running",
+    "before a late end is settled",
+    "after a late end is settled, before the commit",
 )
 TICK_POINTS = (
     "before the ticks",
@@ -78,6 +85,19 @@ async def _batch(database: Database) -> AsyncIterator[Connection]:
         pass_by("after the commit")
 
 
+async def _park(*arguments: Any) -> None:
+    await _parked_park(*arguments)
+    if any(parking.state == "running" for parking in arguments[2]):
+        pass_by("after parking as running")
+
+
+async def _settle(*arguments: Any) -> Any:
+    pass_by("before a late end is settled")
+    report = await _landing_settle(*arguments)
+    pass_by("after a late end is settled, before the commit")
+    return report
+
+
 async def _append_ticks(*arguments: Any) -> None:
     pass_by("before the ticks")
     await _timetable_append_ticks(*arguments)
@@ -92,12 +112,14 @@ async def _append_owed(*arguments: Any) -> bool | None:
 
 
 _timetable_append_ticks, _timetable_append_owed = timetable.append_ticks, timetable.append_owed
+_parked_park, _landing_settle = parked.park, Landing._settle
 _cursors_claim, _cursors_move = cursors.claim, cursors.move
 _log_read_batch, _database_batch = reader.read_batch, Database.batch
 
 if _chosen is not None:
-    if _chosen not in POINTS + TICK_POINTS:
-        raise ValueError(f"KILL_AT={_chosen}: known are {POINTS + TICK_POINTS}")
+    if _chosen not in POINTS + FLIGHT_POINTS + TICK_POINTS:
+        raise ValueError(f"KILL_AT={_chosen}: known are {POINTS + FLIGHT_POINTS + TICK_POINTS}")
+    parked.park, Landing._settle = _park, _settle  # type: ignore[assignment,method-assign]
     timetable.append_ticks, timetable.append_owed = _append_ticks, _append_owed  # type: ignore[assignment]
     cursors.claim, cursors.move, reader.read_batch = _claim, _move, _read  # type: ignore[assignment]
     Database.batch = _batch  # type: ignore[assignment,method-assign]
